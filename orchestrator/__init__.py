@@ -1,0 +1,1 @@
+"""Customer journey orchestration on Kafka: one customer, one ordered log, one state."""
