@@ -1,1 +1,1 @@
-"""Part of the orchestrator."""
+"""Shipped helpers for tests and demos: a real broker, a schema registry, the journey harness."""
