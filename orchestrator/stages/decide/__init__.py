@@ -1,1 +1,5 @@
-"""Part of the orchestrator."""
+"""Stage decide: what happens next for one customer, if anything."""
+
+from orchestrator.stages.decide.stage import Decide
+
+__all__ = ["Decide"]
