@@ -1,0 +1,1 @@
+"""Providers: one module each, behind a protocol of one method."""

@@ -1,0 +1,68 @@
+"""In-app messages: the channel is a compacted topic that collectors serve to the apps.
+
+Nothing leaves here: the customer's new inbox goes into the transaction that records the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from orchestrator.records import Inbox, InboxMessage
+from orchestrator.sinks.senders.protocol import Accepted, Order
+
+INBOX_LIMIT = 50
+
+
+class InappSender:
+    """One partition's writer of inboxes.
+
+    ``read`` gives a customer's inbox as it stands on the topic; what this writer has put there
+    itself and not yet read back is remembered, so that two messages in a row never lose the first.
+    """
+
+    def __init__(self, read: Callable[[str], Inbox | None]) -> None:
+        self._read = read
+        self._written: dict[str, Inbox] = {}
+
+    async def send(self, order: Order) -> Accepted:
+        """Lay the message on top of the customer's inbox."""
+        customer_id = order.action.customer_id
+        seen = self._read(customer_id)
+        written = self._written.get(customer_id)
+        if written and seen and covers(seen, written):
+            del self._written[customer_id]
+            written = None
+        inbox = with_message(merged(seen, written, customer_id), order)
+        self._written[customer_id] = inbox
+        return Accepted(inbox=inbox)
+
+
+def with_message(inbox: Inbox, order: Order) -> Inbox:
+    """Return the inbox with one message on top; one that is there already stays as it is."""
+    action, fields = order.action, order.fields
+    if any(one.action_id == action.action_id for one in inbox.messages):
+        return inbox
+    message = InboxMessage(
+        action_id=action.action_id,
+        message=action.message,
+        title=fields.get("title", ""),
+        body=fields.get("body", fields.get("text", "")),
+        link=fields.get("link"),
+        sent_at=order.now,
+    )
+    return Inbox(customer_id=inbox.customer_id, messages=[message, *inbox.messages][:INBOX_LIMIT])
+
+
+def covers(seen: Inbox, written: Inbox) -> bool:
+    """Whether the newest message that we wrote has come back from the topic."""
+    return written.messages[0].action_id in {one.action_id for one in seen.messages}
+
+
+def merged(seen: Inbox | None, written: Inbox | None, customer_id: str) -> Inbox:
+    """Return what we wrote, with the read marks that have come in since."""
+    if not written:
+        return seen or Inbox(customer_id=customer_id)
+    marks = {one.action_id: one.read_at for one in seen.messages} if seen else {}
+    for message in written.messages:
+        message.read_at = message.read_at or marks.get(message.action_id)
+    return written
