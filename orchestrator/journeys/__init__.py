@@ -1,1 +1,27 @@
-"""Part of the orchestrator."""
+"""The authoring language: YAML 1.2, checked, compiled to a catalog.
+
+YAML text -> ``yaml`` (nodes with marks) -> ``check`` against ``grammar`` -> ``compile`` -> catalog;
+on the way ``canonical`` gives each definition its JSON and its hash. Workers start from that JSON
+and come to the same catalog.
+"""
+
+from orchestrator.journeys.diagnostics import Diagnostic, Mark
+from orchestrator.journeys.workspace import (
+    Report,
+    Workspace,
+    catalog_hash,
+    check_workspace,
+    compile_catalog,
+    load_workspace,
+)
+
+__all__ = [
+    "Diagnostic",
+    "Mark",
+    "Report",
+    "Workspace",
+    "catalog_hash",
+    "check_workspace",
+    "compile_catalog",
+    "load_workspace",
+]

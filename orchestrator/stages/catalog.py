@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from orchestrator.records import JourneyStatus, Value
 
 ValueType = Literal["string", "boolean", "long", "double", "timestamp"]
+TraitType = ValueType | Literal["any"]
+"""``any``: taken from events that ``events.yaml`` does not declare; kept as it comes."""
 TraitKind = Literal[
     "plain", "last", "first", "min", "max", "count", "sum", "up", "set", "score", "expr"
 ]
@@ -43,11 +45,16 @@ class Identities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trait:
-    """One trait. ``on`` = the event types that feed it (``up``'s counterpart is ``down``)."""
+    """One trait. ``on`` = the event types that feed it (``up``'s counterpart is ``down``).
+
+    ``take`` None with last and first = the event's occurred_at (type timestamp). ``type`` of a set
+    is that of its elements. ``take``, ``condition`` and ``by`` read the event alone, so that late
+    and backfilled events give the same value as punctual ones.
+    """
 
     name: str
     kind: TraitKind
-    type: ValueType
+    type: TraitType
     default: Value = None
     on: tuple[str, ...] = ()
     down: str | None = None
@@ -369,7 +376,10 @@ class Catalog:
 
     ``counts`` and ``lasts`` are what live expressions ask by ``count(type, window)`` and
     ``last(type)``, so that the profile keeps exactly those. ``entries_by_event`` is the index that
-    makes unrelated journeys free: event type -> names of live journeys that it may start.
+    makes unrelated journeys free: event type -> names of the journeys that it may start (live or
+    paused, in order of name; a paused one refuses and says so). ``entries_by_trait`` does the same
+    for ``when``, ``absences_by_event`` for ``absence``; the two kinds left over, conditions that
+    read something other than traits, are in ``entries_when`` with all other ``when`` journeys.
     """
 
     hash: str = ""
@@ -382,11 +392,15 @@ class Catalog:
     messages: Mapping[str, Message] = field(default_factory=dict)
     journeys: Mapping[str, Journey] = field(default_factory=dict)
     status: Mapping[str, JourneyStatus] = field(default_factory=dict)
-    pinned: Callable[[str, str], Journey | None] = _no_pinned
+    pinned: Callable[[str, str], Journey | None] = field(default=_no_pinned, compare=False)
     counts: frozenset[tuple[str, int]] = frozenset()
     lasts: frozenset[str] = frozenset()
     entries_by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    entries_by_trait: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    entries_when: tuple[str, ...] = ()
+    absences_by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     traits_by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Event type -> traits that it feeds, ``down`` included; plain traits are not listed."""
 
     def journey(self, name: str, version: str) -> Journey | None:
         """Return the live definition if it is this version, else the pinned one."""

@@ -1,0 +1,87 @@
+"""A compiled expression and what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from orchestrator.expressions.environment import Environment
+from orchestrator.expressions.scope import Flag, Scope, Value
+from orchestrator.expressions.types import Type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class References:
+    """What an expression reads, derived traits included with all that they read."""
+
+    traits: frozenset[str] = frozenset()
+    event: frozenset[str] = frozenset()
+    entry: frozenset[str] = frozenset()
+    latest: frozenset[str] = frozenset()
+    flags: frozenset[tuple[str, Flag]] = frozenset()
+    """(step, flag)."""
+    counts: frozenset[tuple[str, int]] = frozenset()
+    """(event type, window in ms)."""
+    lasts: frozenset[str] = frozenset()
+    """Event types."""
+    consents: frozenset[tuple[str, str]] = frozenset()
+    """(channel, category)."""
+    time: bool = False
+    """Whether time alone may change the value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """Call it with a ``Scope``; it is total: nothing raises, what is missing is null.
+
+    Two expressions are equal if text, type and references are: closures do not compare.
+    """
+
+    text: str
+    type: Type
+    references: References
+    evaluate: Callable[[Scope], Value] = field(compare=False, repr=False)
+    """The closure itself, for the hot path (saves one call)."""
+    watch: Callable[[Scope], int | None] | None = field(default=None, compare=False, repr=False)
+    """None: time alone never changes the truth, or cannot be watched (not a watched condition)."""
+
+    def __call__(self, scope: Scope) -> Value:
+        """Return the value; for a condition null counts as false, so use ``holds``."""
+        return self.evaluate(scope)
+
+    def holds(self, scope: Scope) -> bool:
+        """Return whether the condition is true; null is false."""
+        return self.evaluate(scope) is True
+
+    def next_change(self, scope: Scope) -> int | None:
+        """Return the earliest instant later than ``scope.now`` when time may change the truth."""
+        return None if self.watch is None else self.watch(scope)
+
+    @property
+    def constant(self) -> bool:
+        """Whether the value is the same in every scope."""
+        return self.references == _NOTHING
+
+
+_NOTHING = References()
+
+
+def compile_expression(
+    text: str,
+    environment: Environment,
+    *,
+    expect: tuple[Type, ...] = (),
+    watched: bool = False,
+) -> Expression:
+    """Return ``text`` compiled for a place.
+
+    Args:
+        text: CEL syntax, the subset of 2-semantics 2.4.
+        environment: What may be named there.
+        expect: The types that are of use there; empty = all. ``any`` and ``null`` always pass.
+        watched: A condition that must react at the instant at which time makes it true or false.
+
+    Raises:
+        ExpressionError: With place and remedy.
+    """
+    raise NotImplementedError
