@@ -12,6 +12,7 @@
     |   `-- OversizeError       a state or output beyond its limit
     |-- UnavailableError        something else is away: wait, pause, retry; never a dead letter
     |   |-- RegistryUnavailable
+    |   |-- SchemaNotLoaded     a schema id that was not met before: load it, decode again
     |   |-- BrokerUnavailable
     |   `-- DefinitionMissing   a catalog names a definition that has not arrived yet
     |-- FencedError             another owner has taken this partition: stop, reopen if still ours
@@ -84,6 +85,14 @@ class UnavailableError(OrchestratorError):
 
 class RegistryUnavailable(UnavailableError):  # noqa: N818 - reads as a state, not as an error
     """The schema registry does not answer, or answers 5xx."""
+
+
+class SchemaNotLoaded(UnavailableError):  # noqa: N818
+    """A value names a schema that this process has not fetched yet."""
+
+    def __init__(self, schema_id: int) -> None:
+        super().__init__(f"schema id {schema_id} is not loaded yet")
+        self.schema_id = schema_id
 
 
 class BrokerUnavailable(UnavailableError):  # noqa: N818
