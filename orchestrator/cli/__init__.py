@@ -1,1 +1,100 @@
-"""Part of the orchestrator."""
+"""The command line: one file per verb. Exit codes 0 ok, 1 findings, 2 usage, 3 could not run."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from orchestrator.cli.lazy import LazyGroup
+from orchestrator.cli.session import Session
+from orchestrator.errors import FatalError, OrchestratorError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["FINDINGS", "Session", "main", "root", "run"]
+
+OK: Final = 0
+FINDINGS: Final = 1
+USAGE: Final = 2
+COULD_NOT_RUN: Final = 3
+FATAL: Final = 70
+INTERRUPTED: Final = 130
+
+
+def _start(settings: str | None, assignments: tuple[str, ...]) -> None:
+    session = click.get_current_context().ensure_object(Session)
+    session.settings_file = settings
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set {assignment}: write NAME=VALUE")
+        session.flags[name] = value
+
+
+root = LazyGroup(
+    __name__,
+    __path__,
+    name="orchestrator",
+    callback=_start,
+    help="Customer journey orchestration on Kafka.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=[
+        click.Option(
+            ["--settings"],
+            metavar="FILE",
+            help="Settings file; else $ORCHESTRATOR_SETTINGS, else ./orchestrator.yaml.",
+        ),
+        click.Option(
+            ["--set", "assignments"],
+            metavar="NAME=VALUE",
+            multiple=True,
+            help="Override one setting, for example clock.mode=log.",
+        ),
+    ],
+)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line and return its exit code; errors of ours become words and a code."""
+    session = Session()
+    try:
+        code = root.main(list(args), prog_name="orchestrator", standalone_mode=False, obj=session)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        return USAGE
+    except click.ClickException as error:
+        _report(session, "UsageError", error.format_message())
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except OrchestratorError as error:
+        _report(session, type(error).__name__, str(error))
+        return _code(error)
+    return code if isinstance(code, int) else OK
+
+
+def _code(error: OrchestratorError) -> int:
+    match error:
+        case UsageError():
+            return USAGE
+        case FatalError():
+            return error.exit_code
+        case _:
+            return COULD_NOT_RUN
+
+
+def _report(session: Session, kind: str, text: str) -> None:
+    if session.output.json:
+        import msgspec
+
+        click.echo(msgspec.json.encode({"error": {"type": kind, "message": text}}), err=True)
+    else:
+        click.echo(f"orchestrator: {text}", err=True)

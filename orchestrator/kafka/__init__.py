@@ -1,1 +1,1 @@
-"""Part of the orchestrator."""
+"""Everything about the cluster itself: topics, client configurations, the definitions topic."""

@@ -1,0 +1,221 @@
+"""Configurations of every Kafka client of ours, from the ``kafka`` section of the settings.
+
+One section serves two client libraries: librdkafka takes its own names; aiokafka, which carries
+Faust, gets a translation. The operator's properties lie over our defaults, what a role cannot do
+without lies over both.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.errors import SettingsError
+from orchestrator.layers import Secret
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
+
+    from orchestrator.settings import Settings
+
+QUIET_S: Final = 30.0
+"""During an outage each kind of complaint of the clients is logged once in this time."""
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    # An outage must be noticed in seconds and end in seconds, also behind a dead NAT entry.
+    "socket.timeout.ms": 10_000,
+    "socket.connection.setup.timeout.ms": 10_000,
+    "socket.keepalive.enable": True,
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 1_000,
+    "topic.metadata.refresh.interval.ms": 60_000,
+}
+_PRODUCER_DEFAULTS: Final[dict[str, Any]] = {
+    "compression.type": "lz4",
+    "linger.ms": 5,
+    "delivery.timeout.ms": 120_000,
+}
+_PRODUCER_RULES: Final[dict[str, Any]] = {
+    # Java's hash: librdkafka's own default would put a customer on another partition.
+    "partitioner": "murmur2_random",
+    "acks": "all",
+    "enable.idempotence": True,
+}
+_CONSUMER_RULES: Final[dict[str, Any]] = {
+    "isolation.level": "read_committed",
+    "enable.auto.commit": False,
+    "auto.offset.reset": "earliest",
+    "allow.auto.create.topics": False,
+}
+_PRODUCER_ONLY: Final = frozenset(
+    "linger.ms queue.buffering.max.ms queue.buffering.max.messages queue.buffering.max.kbytes "
+    "batch.size batch.num.messages compression.type compression.codec compression.level "
+    "delivery.timeout.ms message.timeout.ms request.timeout.ms retries message.send.max.retries "
+    "max.in.flight max.in.flight.requests.per.connection transaction.timeout.ms "
+    "queue.buffering.backpressure.threshold sticky.partitioning.linger.ms".split()
+)
+_CONSUMER_ONLY: Final = frozenset(
+    "session.timeout.ms heartbeat.interval.ms max.poll.interval.ms "
+    "partition.assignment.strategy fetch.wait.max.ms fetch.min.bytes fetch.max.bytes "
+    "fetch.message.max.bytes max.partition.fetch.bytes fetch.error.backoff.ms "
+    "fetch.queue.backoff.ms queued.min.messages queued.max.messages.kbytes check.crcs "
+    "coordinator.query.interval.ms".split()
+)
+
+
+def common_config(settings: Settings, **extra: Any) -> dict[str, Any]:
+    """Return what every client shares; ``extra`` names have ``_`` for ``.`` or come by ``**``."""
+    return {
+        **_DEFAULTS,
+        **_plain(settings.kafka),
+        "client.id": settings.kafka.get("client.id", settings.app.id),
+        **_logging(),
+        **extra,
+    }
+
+
+def admin_config(settings: Settings, **extra: Any) -> dict[str, Any]:
+    """Return the configuration of an ``AdminClient``."""
+    return _without(common_config(settings, **extra), _PRODUCER_ONLY | _CONSUMER_ONLY)
+
+
+def producer_config(settings: Settings, **extra: Any) -> dict[str, Any]:
+    """Return the configuration of a ``Producer``; ``extra`` are librdkafka names and win.
+
+    Example: ``producer_config(settings, **{"transactional.id": "journey-decide-0"})``.
+    """
+    common = _without(common_config(settings), _CONSUMER_ONLY)
+    return {**_PRODUCER_DEFAULTS, **common, **_PRODUCER_RULES, **extra}
+
+
+def consumer_config(settings: Settings, group: str, **extra: Any) -> dict[str, Any]:
+    """Return the configuration of a ``Consumer`` of ``group``: read committed, no auto commit."""
+    common = _without(common_config(settings), _PRODUCER_ONLY)
+    return {**common, **_CONSUMER_RULES, "group.id": group, **extra}
+
+
+def _without(config: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in names}
+
+
+def _plain(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.reveal() if isinstance(value, Secret) else value
+        for name, value in properties.items()
+    }
+
+
+# ---------------------------------------------------------------------- logging in outages
+
+
+class _Calm(logging.Filter):
+    """Lets a kind of line through once in ``QUIET_S``, with the number of those held back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+        self._held: dict[str, int] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # librdkafka logs "%s [%s] %s": facility, client name, text. One kind = one facility.
+        args = record.args
+        kind = str(args[0]) if isinstance(args, tuple) and args else str(record.msg)
+        return self.passes(kind, record)
+
+    def passes(self, kind: str, record: logging.LogRecord | None = None) -> bool:
+        """Return whether a line of ``kind`` may be written now."""
+        now = time.monotonic()
+        if now - self._last.get(kind, -QUIET_S) < QUIET_S:
+            self._held[kind] = self._held.get(kind, 0) + 1
+            return False
+        self._last[kind] = now
+        held = self._held.pop(kind, 0)
+        if held and record is not None:
+            record.msg = f"{record.msg} (and {held} like it)"
+        return True
+
+
+_calm = _Calm()
+_logger = logging.getLogger("orchestrator.kafka.client")
+_logger.addFilter(_calm)
+
+
+def _logging() -> dict[str, Any]:
+    return {"logger": _logger, "error_cb": _on_error, "log_level": 4}
+
+
+def _on_error(error: KafkaError) -> None:
+    """Log a client's state; the role that waits decides what it means."""
+    level = logging.ERROR if error.fatal() else logging.WARNING
+    _logger.log(level, "%s %s", error.name(), error.str())
+
+
+# --------------------------------------------------------------------------------- aiokafka
+
+
+def aiokafka_credentials(settings: Settings) -> dict[str, Any]:
+    """Return the keyword arguments by which aiokafka's clients log in as librdkafka's do.
+
+    The keys are a subset of ``security_protocol``, ``sasl_mechanism``, ``sasl_plain_username``,
+    ``sasl_plain_password`` and ``ssl_context``.
+
+    Raises:
+        SettingsError: The set-up is one that aiokafka cannot be told yet.
+    """
+    given = _plain(settings.kafka)
+    protocol = str(given.get("security.protocol", "plaintext")).upper()
+    credentials: dict[str, Any] = {"security_protocol": protocol}
+    if protocol in {"SSL", "SASL_SSL"}:
+        credentials["ssl_context"] = _ssl_context(given)
+    if protocol.startswith("SASL_"):
+        mechanism = str(given.get("sasl.mechanism", given.get("sasl.mechanisms", ""))).upper()
+        if mechanism not in {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}:
+            raise SettingsError(
+                f"kafka.sasl.mechanism: {mechanism or 'missing'}: the worker speaks PLAIN, "
+                "SCRAM-SHA-256 and SCRAM-SHA-512"
+            )
+        credentials |= {
+            "sasl_mechanism": mechanism,
+            "sasl_plain_username": given.get("sasl.username"),
+            "sasl_plain_password": given.get("sasl.password"),
+        }
+    return credentials
+
+
+def bootstrap_servers(settings: Settings) -> list[str]:
+    """Return the brokers' addresses, ``host:port`` each."""
+    text = settings.kafka.get("bootstrap.servers") or settings.kafka.get("metadata.broker.list")
+    return [server.strip() for server in str(text).split(",") if server.strip()]
+
+
+def _ssl_context(given: dict[str, Any]) -> ssl.SSLContext:
+    for name in ("ssl.keystore.location", "ssl.key.pem", "ssl.certificate.pem"):
+        if name in given:
+            raise SettingsError(
+                f"kafka.{name}: the worker needs ssl.key.location and ssl.certificate.location"
+            )
+    location = given.get("ssl.ca.location")
+    folder = location is not None and Path(str(location)).is_dir()
+    try:
+        context = ssl.create_default_context(
+            cafile=None if folder or location == "probe" else location,
+            capath=location if folder else None,
+            cadata=given.get("ssl.ca.pem"),
+        )
+        if certificate := given.get("ssl.certificate.location"):
+            context.load_cert_chain(
+                certificate, given.get("ssl.key.location"), given.get("ssl.key.password")
+            )
+        if ciphers := given.get("ssl.cipher.suites"):
+            context.set_ciphers(str(ciphers))
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"kafka: TLS set-up: {error}") from error
+    if str(given.get("ssl.endpoint.identification.algorithm", "https")).lower() == "none":
+        context.check_hostname = False
+    if str(given.get("enable.ssl.certificate.verification", "true")).lower() == "false":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
