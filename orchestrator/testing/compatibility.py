@@ -43,24 +43,25 @@ class _Comparison:
             if any(not self._compare(branch, writer, path) for branch in reader):
                 return []
             return [f"{path or '/'}: no branch of the union reads {_kind(writer)}"]
+        return self._same_shape(reader, writer, path)
+
+    def _same_shape(self, reader: Any, writer: Any, path: str) -> list[str]:
         kind, written = _kind(reader), _kind(writer)
+        found: list[str] = []
         if kind != written:
-            if kind in _PROMOTIONS.get(written, ()):
-                return []
-            return [f"{path or '/'}: {written} cannot be read as {kind}"]
-        match kind:
-            case "record":
-                return self._records(reader, writer, path)
-            case "enum":
-                return _enums(reader, writer, path)
-            case "array":
-                return self._compare(reader["items"], writer["items"], f"{path}/items")
-            case "map":
-                return self._compare(reader["values"], writer["values"], f"{path}/values")
-            case "fixed" if reader["size"] != writer["size"]:
-                return [f"{path or '/'}: size {writer['size']} is not {reader['size']}"]
-            case _:
-                return []
+            if kind not in _PROMOTIONS.get(written, ()):
+                found = [f"{path or '/'}: {written} cannot be read as {kind}"]
+        elif kind == "record":
+            found = self._records(reader, writer, path)
+        elif kind == "enum":
+            found = _enums(reader, writer, path)
+        elif kind == "array":
+            found = self._compare(reader["items"], writer["items"], f"{path}/items")
+        elif kind == "map":
+            found = self._compare(reader["values"], writer["values"], f"{path}/values")
+        elif kind == "fixed" and reader["size"] != writer["size"]:
+            found = [f"{path or '/'}: size {writer['size']} is not {reader['size']}"]
+        return found
 
     def _records(self, reader: Any, writer: Any, path: str) -> list[str]:
         pair = (str(reader["name"]), str(writer["name"]))

@@ -238,13 +238,13 @@ class Registry:
 
     async def _get_level(self, request: web.Request) -> web.Response:
         subject = request.match_info.get("subject", GLOBAL)
-        if subject != GLOBAL and subject not in self._levels:
-            if request.query.get("defaultToGlobal") != "true":
-                raise _Refused(
-                    HTTPStatus.NOT_FOUND,
-                    40408,
-                    f"Subject '{subject}' does not have subject-level compatibility configured",
-                )
+        own = subject == GLOBAL or subject in self._levels
+        if not own and request.query.get("defaultToGlobal") != "true":
+            raise _Refused(
+                HTTPStatus.NOT_FOUND,
+                40408,
+                f"Subject '{subject}' does not have subject-level compatibility configured",
+            )
         return _answer({"compatibilityLevel": self._level(subject)})
 
     async def _put_level(self, request: web.Request) -> web.Response:
