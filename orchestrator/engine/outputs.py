@@ -1,0 +1,42 @@
+"""What leaves a stage, as bytes: topic, key, headers, log time of the cause; sizes are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orchestrator.engine.ports import Codec, Envelope, Output, TopicNames
+from orchestrator.errors import OversizeError
+from orchestrator.stages.protocol import Emit
+
+
+class OutputEncoder:
+    """Turns a stage's emits into outputs; shared by all tasks of a process."""
+
+    def __init__(
+        self, codec: Codec, envelope: Envelope, names: TopicNames, max_message: int
+    ) -> None:
+        self._codec = codec
+        self._envelope = envelope
+        self._names = names
+        self._max_message = max_message
+        self.dead_letters = names("dead-letters")
+
+    def encode(self, emits: Iterable[Emit], now: int) -> list[Output]:
+        """Return the outputs of one input.
+
+        Raises:
+            OversizeError: One of them would be refused by the broker.
+        """
+        outputs = []
+        for emit in emits:
+            topic = self._names(emit.topic, emit.channel)
+            value = emit.raw
+            if value is None and emit.record is not None:
+                value = self._codec.encode(emit.record, topic)
+            key = emit.key.encode()
+            headers = self._envelope.write(emit, now)
+            size = len(key) + len(value or b"") + sum(len(n) + len(v) for n, v in headers)
+            if size > self._max_message:
+                raise OversizeError(f"{topic}: {size} bytes, at most {self._max_message} fit")
+            outputs.append(Output(topic, key, value, headers, now))
+        return outputs

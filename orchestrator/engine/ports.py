@@ -1,0 +1,212 @@
+"""What the engine's core needs from outside, and what it hands out: protocols and plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from orchestrator.engine.meta import Meta
+from orchestrator.records import CatalogSwitch, Record
+from orchestrator.stages.catalog import Catalog
+from orchestrator.stages.protocol import Emit, LogicalTopic
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class TaskId(NamedTuple):
+    """One stage on one partition."""
+
+    stage: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.stage}-{self.partition}"
+
+
+class LogRecord(Protocol):
+    """A fetched record; aiokafka's ``ConsumerRecord`` fits as it is."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Everything of one source partition in [begin, end), as one fetch brought it.
+
+    ``epoch`` is the number of the reader's seek that this chunk follows; chunks of earlier seeks
+    are dropped. ``generation`` is the consumer group's.
+    """
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+    records: Sequence[LogRecord]
+    generation: int = 0
+    epoch: int = 0
+
+
+class Output(NamedTuple):
+    """One record that leaves with the next transaction."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    timestamp: int
+    """Log time of the cause, epoch ms."""
+
+
+class StateWrite(NamedTuple):
+    """One state of a snapshot. ``value`` begins with ``due``; ``former_due`` is what disk holds."""
+
+    key: bytes
+    value: bytes
+    former_due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one transaction commits: states, outputs, and ``meta`` as the last record."""
+
+    states: list[StateWrite]
+    outputs: list[Output]
+    meta: Meta
+    stale: list[bytes] = field(default_factory=list)
+    """Timer index entries that were superseded."""
+
+
+class Store(Protocol):
+    """One task's local copy: states, the timer index, the meta record. Bytes only."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the state's value."""
+        ...
+
+    def keys(self, start: bytes) -> Iterator[bytes]:
+        """Yield the keys of all states from ``start`` on, in order."""
+        ...
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield all states."""
+        ...
+
+    def timers(self, start: bytes) -> Iterator[bytes]:
+        """Yield index entries (``due`` + key) from ``start`` on, in order."""
+        ...
+
+    def meta(self) -> bytes | None:
+        """Return the meta record as last written."""
+        ...
+
+    def write(
+        self, states: Sequence[StateWrite], meta: bytes, stale: Sequence[bytes] = ()
+    ) -> None:
+        """Write states, index and meta in one batch."""
+        ...
+
+    def close(self) -> None:
+        """Release the directory; harmless when repeated."""
+        ...
+
+
+class ChangelogRecord(NamedTuple):
+    """``value`` None is a tombstone."""
+
+    offset: int
+    key: bytes
+    value: bytes | None
+
+
+class Changelog(Protocol):
+    """One task's changelog partition and its transactional producer."""
+
+    def fence(self, cancelled: Callable[[], bool]) -> None:
+        """Shut out the former owner and settle its open transaction."""
+        ...
+
+    def bounds(self) -> tuple[int, int]:
+        """Return (first offset, high watermark); never the last stable offset."""
+        ...
+
+    def source_bounds(self) -> tuple[int, int]:
+        """The same for the stage's input partition."""
+        ...
+
+    def read(
+        self, start: int, end: int, cancelled: Callable[[], bool]
+    ) -> Iterator[Sequence[ChangelogRecord]]:
+        """Yield committed records of [start, end) in batches; ends only when ``end`` is reached.
+
+        Raises:
+            ChangelogStuck: Somebody's open transaction keeps the end out of sight.
+        """
+        ...
+
+    def commit(self, snapshot: Snapshot) -> int:
+        """Write one transaction; return the changelog offset after its meta record.
+
+        Raises:
+            FencedError: Another owner has taken over.
+            TransactionFailed: The outcome is unknown. This producer must not be used again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Destroy the producer without a flush; harmless when repeated."""
+        ...
+
+
+class Codec(Protocol):
+    """Records to bytes and back; never on the network, except ``load``."""
+
+    def encode(self, record: Record, topic: str) -> bytes:
+        """Return the value as it goes to ``topic``."""
+        ...
+
+    def decode(self, value: bytes) -> Record:
+        """Return the record.
+
+        Raises:
+            DecodeError: These bytes are no record of ours.
+            UnavailableError: The schema is not here yet; it has a ``schema_id`` for ``load``.
+        """
+        ...
+
+    def load(self, schema_id: int) -> object:
+        """Fetch a schema; blocks."""
+        ...
+
+
+class Envelope(Protocol):
+    """What travels in headers."""
+
+    def write(self, emit: Emit, now: int) -> list[tuple[str, bytes]]:
+        """Return the headers of an emitted record."""
+        ...
+
+    def read(self, headers: Headers) -> tuple[bool, str | None]:
+        """Return (backfill, traceparent)."""
+        ...
+
+
+class TopicNames(Protocol):
+    """Logical topic -> topic."""
+
+    def __call__(self, logical: LogicalTopic | str, channel: str = "") -> str:
+        """Return the topic's name."""
+        ...
+
+
+ResolveCatalog = Callable[[CatalogSwitch], Catalog]
+"""Compiles the catalog that a switch names; raises DefinitionMissing. Runs in a thread."""

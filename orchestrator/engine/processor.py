@@ -1,0 +1,286 @@
+"""One stage on one partition: records, timers and sweeps become states and outputs.
+
+Every input either counts completely (state, timers, outputs) or, when the stage raises, not at all:
+then it leaves a dead letter. This is the second of the three places where poison is told from
+absence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic
+
+from orchestrator.engine import deadletters
+from orchestrator.engine.catalogs import CatalogBook, Catalogs, Step
+from orchestrator.engine.decoding import Blocked, Decoder
+from orchestrator.engine.outputs import OutputEncoder
+from orchestrator.engine.ports import Envelope, LogRecord, Output, Store, TaskId
+from orchestrator.engine.states import Entry, States
+from orchestrator.engine.timers import Timers, due_of, key_of
+from orchestrator.errors import DecodeError, InputError, OversizeError, PoisonError, UnavailableError
+from orchestrator.records import Absorb, CatalogSwitch, Event, Link, Merge, Model, Skip, Tick
+from orchestrator.stages.catalog import Catalog
+from orchestrator.stages.protocol import Emit, Input, S, Stage
+
+
+@dataclass(slots=True)
+class Counters:
+    """What one task did since it was opened."""
+
+    events: int = 0
+    ticks: int = 0
+    timers: int = 0
+    swept: int = 0
+    switches: int = 0
+    dead: dict[str, int] = field(default_factory=dict)
+    """Dead letters by cause."""
+
+
+class CatalogAway(Blocked):
+    """A Catalog record is reached, but its catalog has not been compiled yet."""
+
+    def __init__(self, book: CatalogBook, switch: CatalogSwitch) -> None:
+        super().__init__(UnavailableError(f"catalog {switch.catalog} is not compiled yet"))
+        self._book = book
+        self._switch = switch
+
+    def remedy(self) -> None:
+        """Compile it."""
+        self._book.load(self._switch)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all processors of a process share."""
+
+    decoder: Decoder
+    encoder: OutputEncoder
+    envelope: Envelope
+    book: CatalogBook
+    max_state: int
+
+
+class Processor(Generic[S]):
+    """See the module docstring. Not aware of positions, log time order or transactions."""
+
+    def __init__(
+        self,
+        task: TaskId,
+        stage: Stage[S],
+        source: str,
+        partitions: int,
+        tools: Tools,
+        store: Store,
+        states: States[S],
+        timers: Timers,
+        catalogs: Catalogs,
+    ) -> None:
+        self.states = states
+        self.timers = timers
+        self.catalogs = catalogs
+        self.counters = Counters()
+        self.outputs: list[Output] = []
+        self.stale: list[bytes] = []
+        """Index entries found superseded."""
+        self._task = task
+        self._stage = stage
+        self._source = source
+        self._partitions = partitions
+        self._tools = tools
+        self._store = store
+
+    # ------------------------------------------------------------------------------ inputs
+
+    def record(self, record: LogRecord, now: int) -> None:
+        """Apply one record at log time ``now``; all timers due by then have fired.
+
+        Raises:
+            Blocked: Something must be waited for; nothing has been changed.
+        """
+        if record.key is None and not record.value:
+            self.counters.ticks += 1
+            return
+        try:
+            decoded = self._tools.decoder.decode(record.value)
+            match decoded:
+                case Event() | Link() | Merge() | Absorb():
+                    item = self._input(record, decoded)
+                    key = self._stage.key(item)
+                    if not key or key.startswith("\0"):
+                        raise InputError(f"{key!r} cannot be a key", cause="bad_key")
+                case Tick():
+                    self.counters.ticks += 1
+                    return
+                case CatalogSwitch():
+                    self._switch(decoded, now)
+                    return
+                case Skip() | Model():
+                    return
+                case _:
+                    name = type(decoded).__name__
+                    raise DecodeError(f"{name} is no input of {self._task.stage}")
+        except (PoisonError, UnicodeDecodeError) as poison:
+            self._dead_record(record, now, poison)
+            return
+        entry = self._current(key, now)
+        stage, catalog = self._stage, self.catalogs.newest
+        self.counters.events += 1
+        failed = self._attempt(
+            key, entry, now, lambda: stage.apply(key, entry.state, item, now, catalog)
+        )
+        if failed is not None:
+            self._dead_record(record, now, failed)
+
+    def fire(self, timer: bytes) -> bool:
+        """Fire one index entry; return whether it was still valid.
+
+        Raises:
+            Blocked: Something must be waited for; nothing has been changed.
+        """
+        due, key = due_of(timer), key_of(timer).decode()
+        entry = self._current(key, due)
+        if entry.state.due != due:
+            self.stale.append(timer)
+            return False
+        self._fire(key, entry, due, self.catalogs.newest)
+        return True
+
+    def sweep(self, budget: int, now: int) -> int:
+        """Bring up to ``budget`` silent states to the newest catalog; return how many were seen."""
+        catalogs = self.catalogs
+        if catalogs.sweep is None or not catalogs.sweep_ready:
+            return 0
+        seen = 0
+        for raw in self._store.keys(catalogs.sweep):
+            if seen >= budget:
+                catalogs.sweep = raw
+                return seen
+            self._current(raw.decode(), now)
+            seen += 1
+        catalogs.swept()
+        self.counters.swept += seen
+        return seen
+
+    def take_outputs(self) -> tuple[list[Output], list[bytes]]:
+        """Return the outputs and superseded index entries since the last time."""
+        outputs, self.outputs = self.outputs, []
+        # A timer may have been armed again for the very instant at which it was superseded.
+        due_now = self.states.due_now
+        stale = [x for x in self.stale if due_now(key_of(x).decode()) != due_of(x)]
+        self.stale = []
+        return outputs, stale
+
+    # --------------------------------------------------------------------------- internals
+
+    def _input(self, record: LogRecord, decoded: Event | Link | Merge | Absorb) -> Input:
+        if record.key is None:
+            raise InputError("a record without a key", cause="no_key")
+        backfill, trace = self._tools.envelope.read(record.headers) if record.headers else _PLAIN
+        return Input(
+            key=record.key.decode(),
+            record=decoded,
+            raw=record.value or b"",
+            backfill=backfill,
+            trace=trace,
+            partition=self._task.partition,
+            partitions=self._partitions,
+        )
+
+    def _current(self, key: str, until: int) -> Entry[S]:
+        """Return the entry of ``key``, brought to the newest catalog and to time ``until``."""
+        catalogs = self.catalogs
+        try:
+            entry = self.states.get(key, catalogs.ordinal)
+        except UnavailableError as newer:  # written by a later version of this program
+            raise Blocked(newer) from newer
+        if entry.state.catalog == catalogs.ordinal or not self._stage.sweeps:
+            return entry
+        steps = list(catalogs.steps(entry.state.catalog))
+        for index, step in enumerate(steps):
+            self._bring(key, entry, step)
+            later = steps[index + 1].at if index + 1 < len(steps) else until
+            while 0 < entry.state.due <= later:
+                self._fire(key, entry, max(entry.state.due, step.at), step.new)
+        return entry
+
+    def _bring(self, key: str, entry: Entry[S], step: Step) -> None:
+        def act() -> list[Emit]:
+            emits = self._stage.switch(key, entry.state, step.old, step.new, step.at)
+            entry.state.catalog = step.ordinal
+            return emits
+
+        self.counters.switches += 1
+        failed = self._attempt(key, entry, step.at, act)
+        if failed is not None:
+            entry.state.catalog = step.ordinal
+            self.states.accept(key, entry, self.states.value_of(entry.state))
+            self._dead_key(key, "switch", step.at, failed)
+
+    def _fire(self, key: str, entry: Entry[S], now: int, catalog: Catalog) -> None:
+        """Fire one state's timers; afterwards it is due later than ``now`` or not at all."""
+        stage = self._stage
+
+        def act() -> list[Emit]:
+            emits = stage.fire(key, entry.state, now, catalog)
+            if 0 < entry.state.due <= now:
+                raise RuntimeError(f"fired at {now}, yet due at {entry.state.due} again")
+            return emits
+
+        self.counters.timers += 1
+        failed = self._attempt(key, entry, now, act)
+        if failed is not None:  # cleared, or it would fire for ever
+            entry.state.due = 0
+            self.states.accept(key, entry, self.states.value_of(entry.state))
+            self._dead_key(key, "fire", now, failed)
+
+    def _attempt(
+        self, key: str, entry: Entry[S], now: int, act: Callable[[], list[Emit]]
+    ) -> Exception | None:
+        """Let the stage act; on an error put its state back and return the error."""
+        before = entry.state.due
+        try:
+            emits = act()
+            outputs = self._tools.encoder.encode(emits, now) if emits else []
+            value = self.states.value_of(entry.state)
+            if len(value) > self._tools.max_state:
+                raise OversizeError(f"a state of {len(value)} bytes", cause="state_oversize")
+        except UnavailableError as away:
+            self.states.restore(key, entry, self.catalogs.ordinal)
+            raise Blocked(away) from away
+        except Exception as error:  # noqa: BLE001 - a stage's bug must cost one input and no more
+            self.states.restore(key, entry, self.catalogs.ordinal)
+            return error
+        due = entry.state.due
+        if due and due != before:
+            self.timers.arm(due, key.encode())
+        self.states.accept(key, entry, value)
+        self.outputs += outputs
+        return None
+
+    def _switch(self, switch: CatalogSwitch, now: int) -> None:
+        compiled = self._tools.book.get(switch)
+        if compiled is None:
+            raise CatalogAway(self._tools.book, switch)
+        self.catalogs.add(switch, now, compiled)
+
+    def _dead_record(self, record: LogRecord, now: int, error: BaseException) -> None:
+        topic = self._tools.encoder.dead_letters
+        self.outputs.append(
+            deadletters.for_record(topic, self._source, self._task, record, error, now)
+        )
+        self._count_dead(error)
+
+    def _dead_key(self, key: str, doing: str, at: int, error: BaseException) -> None:
+        topic = self._tools.encoder.dead_letters
+        self.outputs.append(
+            deadletters.for_key(topic, self._source, self._task, key, doing, at, error)
+        )
+        self._count_dead(error)
+
+    def _count_dead(self, error: BaseException) -> None:
+        cause = deadletters.cause_of(error)
+        self.counters.dead[cause] = self.counters.dead.get(cause, 0) + 1
+
+
+_PLAIN: tuple[bool, str | None] = (False, None)

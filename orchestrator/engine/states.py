@@ -1,0 +1,137 @@
+"""The decoded states of one partition: a write-back cache over the store.
+
+A state's value is ``due`` (8 bytes, big-endian) + the stage's bytes. It is encoded after every
+input that is accepted, not once per checkpoint: so its size is known before the input counts, and a
+stage that fails half-way is undone by decoding the value again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic
+
+from orchestrator.engine import meta as metas
+from orchestrator.engine.ports import StateWrite, Store
+from orchestrator.engine.timers import due_of
+from orchestrator.stages.protocol import S, Stage
+
+
+class Entry(Generic[S]):
+    """One cached state. ``value`` is None while the store holds the same."""
+
+    __slots__ = ("share", "state", "stored_due", "value")
+
+    def __init__(self, state: S, stored_due: int, share: int) -> None:
+        self.state = state
+        self.value: bytes | None = None
+        self.stored_due = stored_due
+        """``due`` in the last snapshot: the index entry that the next one replaces."""
+        self.share = share
+        """The part of the digest that stems from the last snapshot's value."""
+
+
+class States(Generic[S]):
+    """See the module docstring. Reads see dirty, then flushing, then stored states."""
+
+    def __init__(self, stage: Stage[S], store: Store, digest: int, limit: int) -> None:
+        self.digest = digest
+        """Digest of the whole state as of the last snapshot."""
+        self._stage = stage
+        self._store = store
+        self._limit = limit
+        self._cache: dict[str, Entry[S]] = {}
+        self._dirty: dict[str, Entry[S]] = {}
+        self._flushing: dict[str, Entry[S]] = {}
+
+    def __len__(self) -> int:
+        return len(self._cache)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a snapshot would carry states."""
+        return bool(self._dirty)
+
+    def get(self, key: str, ordinal: int) -> Entry[S]:
+        """Return the entry of ``key``; a new state stands in the light of catalog ``ordinal``."""
+        entry = self._cache.get(key)
+        if entry is None:
+            raw = key.encode()
+            value = self._store.get(raw)
+            if value is None:
+                entry = Entry(self._new(key, ordinal), 0, 0)
+            else:
+                state = self._stage.decode(value[8:])
+                entry = Entry(state, due_of(value), metas.state_hash(raw, value))
+            self._cache[key] = entry
+        return entry
+
+    def peek(self, key: str) -> S | None:
+        """Return the state of a key that was seen, for reading only; leaves the cache alone."""
+        entry = self._cache.get(key)
+        if entry is not None:
+            return entry.state if entry.value is not None or entry.share else None
+        value = self._store.get(key.encode())
+        return None if value is None else self._stage.decode(value[8:])
+
+    def value_of(self, state: S) -> bytes:
+        """Return the bytes of a state as they will be stored."""
+        return state.due.to_bytes(8, "big") + self._stage.encode(state)
+
+    def accept(self, key: str, entry: Entry[S], value: bytes) -> None:
+        """Take the state as it is now, with ``value`` its bytes."""
+        entry.value = value
+        self._dirty[key] = entry
+
+    def restore(self, key: str, entry: Entry[S], ordinal: int) -> None:
+        """Put the state back to what was last accepted."""
+        value = entry.value if entry.value is not None else self._store.get(key.encode())
+        entry.state = (
+            self._new(key, ordinal) if value is None else self._stage.decode(value[8:])
+        )
+
+    def pending_timers(self) -> Iterator[bytes]:
+        """Yield the index entries of states that are not in the store yet."""
+        for states in (self._flushing, self._dirty):
+            for key, entry in states.items():
+                if entry.state.due:
+                    yield entry.state.due.to_bytes(8, "big") + key.encode()
+
+    def due_now(self, key: str) -> int:
+        """Return when the cached state of ``key`` is due; 0 when it is not cached."""
+        entry = self._cache.get(key)
+        return 0 if entry is None else entry.state.due
+
+    def snapshot(self) -> tuple[list[StateWrite], int]:
+        """Take the dirty states; return them with their checksum. ``digest`` moves along."""
+        writes: list[StateWrite] = []
+        checksum, change = 0, 0
+        for key, entry in self._dirty.items():
+            raw, value = key.encode(), entry.value
+            if value is None:  # pragma: no cover - accept() sets both
+                continue
+            share = metas.state_hash(raw, value)
+            checksum = metas.add_to_checksum(checksum, share)
+            change += share - entry.share
+            writes.append(StateWrite(raw, value, entry.stored_due))
+            entry.share, entry.stored_due = share, due_of(value)
+        self.digest = metas.add_to_digest(self.digest, change)
+        self._flushing, self._dirty = self._dirty, {}
+        return writes, checksum
+
+    def committed(self) -> None:
+        """The snapshot is in the store: its values need not be kept, its states may be evicted."""
+        dirty = self._dirty
+        for key, entry in self._flushing.items():
+            if key not in dirty:
+                entry.value = None
+        self._flushing = {}
+        surplus = len(self._cache) - self._limit
+        if surplus > 0:
+            surplus += self._limit // 10
+            for key in [key for key in self._cache if key not in dirty][:surplus]:
+                del self._cache[key]
+
+    def _new(self, key: str, ordinal: int) -> S:
+        state = self._stage.new(key)
+        state.catalog = ordinal
+        return state
