@@ -360,6 +360,29 @@ class Journey:
     value: Expression | None = None
     max_life: Duration
     holdout: Holdout | None = None
+    listens: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
+    """Derived: the event types that may move, end or be remembered by an entry."""
+    watches: bool = field(init=False, repr=False, compare=False, default=False)
+    """Derived: whether it has a condition (``when``) or a wait that follows what it reads."""
+
+    def __post_init__(self) -> None:
+        """Index what an entry can react to, so that all other events cost it nothing."""
+        patterns = [*self.exits, *self.interrupts]
+        if self.goal is not None:
+            patterns.append(self.goal.pattern)
+        types: set[str] = set()
+        watches = False
+        for step in self.steps.values():
+            if isinstance(step.do, WaitFor):
+                patterns.extend(step.do.patterns)
+                types.update(step.do.restart)
+            elif isinstance(step.do, Wait):
+                watches = watches or step.do.until is not None
+        for pattern in patterns:
+            types.update(pattern.on)
+            watches = watches or pattern.when is not None
+        object.__setattr__(self, "listens", frozenset(types))
+        object.__setattr__(self, "watches", watches)
 
 
 # ------------------------------------------------------------------------------------- catalog

@@ -23,21 +23,26 @@ TraitValue = bool | int | float | str | None
 class TraitState(Struct, array_like=True, omit_defaults=True):
     """One stored trait. Which fields mean something depends on the trait's kind.
 
-    plain, last, first, min, max: ``value`` (``at`` = occurred_at of its source). count, sum:
-    ``value`` (and ``hits`` with a window). up: ``value``, or ``open`` with ``by``. set: ``open``,
-    oldest first. score: ``value`` as of ``at``.
+    plain, last, first, min, max: ``value`` (``at`` = occurred_at of its source; a cleared trait
+    keeps ``at``). count, sum: ``value``, or the hits with a window. up: ``value``, or ``open`` with
+    ``by``. set: ``open``. score: ``value`` as of ``at``. A number keeps its type: an int is never
+    stored as a float, else bytes would differ after a restart.
     """
 
     value: TraitValue = None
     at: int = 0
     open: list[TraitValue] = []
-    hits: list[tuple[int, float]] = []
-    """Windowed hits: (occurred_at, amount), oldest first; the newest 256 exactly."""
-    older: list[tuple[int, float]] = []
-    """Buckets for hits beyond the newest 256: (end of bucket, amount), at most 64."""
+    """Distinct values, the one seen longest ago first; ``hits`` has the instant of each."""
+    hits: list[int] = []
+    """occurred_at of the newest 256 hits of a window, oldest first."""
+    amounts: list[int | float] = []
+    """What each of ``hits`` adds; empty for counts, where each adds 1."""
+    older: list[int] = []
+    """Ends of the buckets that hold the hits beyond the newest 256; oldest first."""
+    older_amounts: list[int | float] = []
 
 
-class Statement(Struct, array_like=True):
+class Statement(Struct, array_like=True, frozen=True, order=True):
     """One consent statement; the newest one that covers (channel, category) decides."""
 
     channel: str
@@ -52,17 +57,21 @@ class Profile(Struct, array_like=True, omit_defaults=True):
     """What is known of a customer."""
 
     traits: dict[str, TraitState] = {}
-    """Declared traits, and what live expressions count: ``#TYPE/WINDOW_MS`` and ``@TYPE`` (last)."""
-    consent: list[Statement] = []
-    unusable: dict[str, str] = {}
-    """Channel -> address that bounced for good; usable again when it changes."""
+    """Declared traits, and what live expressions ask: ``#TYPE/WINDOW_MS`` (count), ``@TYPE`` (last)."""
+    consent: list[list[Statement]] = []
+    """One list for each customer that came together here: a merge lets revoked win over granted
+    whatever the time, while within one list, and for all that is said later, the newest wins."""
+    unusable: dict[str, list[str]] = {}
+    """Channel -> addresses that bounced for good, at most 8."""
     lifecycle: str = ""
-    seen: list[tuple[bytes, int]] = []
-    """Ids of recent events: (first 8 bytes of SHA-256 over source and event_id, log time)."""
+    seen: bytes = b""
+    """Ids of recent events, 8 bytes each, oldest first: of SHA-256 over source and event_id."""
+    seen_at: bytes = b""
+    """Their log times, 6 bytes each, big-endian."""
     holdout: dict[str, bool] = {}
     """Salt -> control; decided once."""
     absorbed: list[str] = []
-    """merge_ids already absorbed."""
+    """merge_ids already absorbed, sorted."""
 
 
 class Sent(Struct, array_like=True, omit_defaults=True):
@@ -81,7 +90,20 @@ class Sent(Struct, array_like=True, omit_defaults=True):
     entry: str = ""
     step: str = ""
     address: str = ""
-    expires_at: int = 0
+    journey: str = ""
+    pass_: int = 1
+    fell_due: int = 0
+    """When the send first fell due; 0 = at ``at``."""
+
+    @property
+    def returned(self) -> bool:
+        """Whether its slot was given back: the sink dropped it or failed."""
+        return bool(self.flags & _RETURNED)
+
+    @property
+    def cancellable(self) -> bool:
+        """Whether a sink may still hold it: not accepted, not given back, not yet cancelled."""
+        return not self.flags & _SETTLED
 
 
 FLAGS = {
@@ -92,24 +114,30 @@ FLAGS = {
 }
 
 
-class Pending(Struct, array_like=True, omit_defaults=True):
-    """A send that fell due and is deferred."""
+_RETURNED = FLAGS["dropped"] | FLAGS["failed"]
+_SETTLED = _RETURNED | FLAGS["accepted"] | FLAGS["cancelled"]
 
-    step: str
+
+class Pending(Struct, array_like=True, omit_defaults=True):
+    """A send that fell due and is deferred. It was recorded with ``reason``, ``rule``, ``until``."""
+
     fell_due: int
     until: int
     """When it is tried again; 0 = only when something it reads changes, or at ``expires_at``."""
     expires_at: int
-    reason: str
+    reason: str = ""
+    """Empty: it has not been decided since it came (back) here."""
     rule: str = ""
-    attempt: int = 0
-    option: str = ""
+    blocks: list[str] = []
+    """The reasons of all its channels: what must change to wake it early."""
 
 
 class Hit(Struct, array_like=True, omit_defaults=True):
     """A match kept for ``best`` or for ``since: entry``."""
 
-    pattern: str
+    step: str
+    pattern: int
+    """Number of the pattern at ``step``."""
     at: int
     properties: dict[str, TraitValue] = {}
     cause: str = ""
@@ -133,30 +161,37 @@ class Entry(Struct, array_like=True, omit_defaults=True):
     attempts: dict[str, int] = {}
     """Actions emitted in the latest pass of a step."""
     entry: dict[str, TraitValue] = {}
-    latest: dict[str, TraitValue] = {}
+    latest: dict[str, TraitValue] | None = None
+    """None = ``entry``."""
     pending: Pending | None = None
     hits: list[Hit] = []
     interrupted: list[int] = []
     """Numbers of the interrupts that fired."""
     restarts: int = 0
-    truths: dict[str, bool] = {}
-    """Last truth of watched conditions, by their place."""
     ends_at: int = 0
     """max_life."""
     watch: int = 0
     """Earliest instant at which time alone may change a watched condition; 0 = none."""
-    recorded: str = ""
-    """The last deferral that was recorded, so that the same block is not recorded twice."""
+    after: str = ""
+    """The send that was sent directly before it parked here: ``window`` returns to it."""
     trace: str = ""
+
+    @property
+    def parked(self) -> bool:
+        """Whether it stands at a wait or at a deferred send, and not on its way."""
+        return self.wake != 0 or self.pending is not None
 
 
 class Past(Struct, array_like=True, omit_defaults=True):
     """What remains of ended entries of one journey and key."""
 
     ended: int
-    last_entry: str = ""
+    entry_id: str = ""
     goal_until: int = 0
-    """A goal is still counted until then."""
+    """A goal is still counted until then; what follows is kept for it alone."""
+    version: str = ""
+    entry: dict[str, TraitValue] = {}
+    latest: dict[str, TraitValue] = {}
 
 
 class Customer(Struct, array_like=True, omit_defaults=True):
@@ -174,11 +209,17 @@ class Customer(Struct, array_like=True, omit_defaults=True):
     past: dict[str, Past] = {}
     """By journey, or journey + 0x1F + key."""
     truths: dict[str, bool] = {}
-    """Last truth of entry conditions (``when``), by journey."""
+    """Entry conditions (``when``) that were true last, by journey; absent = false."""
     absences: dict[str, int] = {}
     """Armed absence timers, by journey."""
     watch: int = 0
     """Earliest instant at which time alone may change lifecycle or an entry condition; 0 = none."""
+    scheduled: dict[str, int] = {}
+    """When the customer enters a journey that took in those for whom it already held."""
+    contest: int = 0
+    """End of the latest arbitration window."""
+    ever: dict[str, int] = {}
+    """Message -> decided_at of its newest send that is no longer in ``sends``."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
