@@ -151,14 +151,9 @@ class Layers(Generic[T]):
             structs, values = _members(kind)
             if structs:
                 known = {field.encode_name: field.type for one in structs for field in fields(one)}
-                known |= dict.fromkeys(
-                    (
-                        one.__struct_config__.tag_field
-                        for one in structs
-                        if one.__struct_config__.tag
-                    ),
-                    str,
-                )
+                for one in structs:
+                    if one.__struct_config__.tag_field is not None:
+                        known[one.__struct_config__.tag_field] = str
                 if key not in known:
                     near = suggestion(key, known)
                     raise SettingsError(f"{place}: unknown key {name}{near}")

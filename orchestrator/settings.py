@@ -47,7 +47,18 @@ class Registry(Section, frozen=True, kw_only=True):
     url: str = "http://127.0.0.1:8081"
     username: str | None = None
     password: Secret | None = None
+    token: Annotated[Secret | None, Meta(description="Bearer token, instead of a user name.")] = (
+        None
+    )
     ca_location: str | None = None
+    certificate_location: Annotated[
+        str | None, Meta(description="Client certificate (PEM) for mutual TLS.")
+    ] = None
+    key_location: str | None = None
+    subjects: Annotated[
+        Literal["topic_record", "record"],
+        Meta(description="How the subjects of our own topics are named."),
+    ] = "topic_record"
     auto_register: Annotated[
         bool, Meta(description="Register missing schemas at start; true in dev only.")
     ] = False

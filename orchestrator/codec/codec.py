@@ -40,7 +40,7 @@ TOPIC_RECORDS: Mapping[str, tuple[type[Record], ...]] = {
     "decisions": (Decision,),
     "outcomes": (Outcome, CatalogSwitch),
     "models": (Model,),
-    "definitions": (Definition,),
+    "definitions": (Definition, CatalogSwitch),
 }
 """What lies on which topic, by logical name. A tick has no value, a dead letter has its own."""
 
@@ -52,7 +52,10 @@ Subject = Callable[[str, str], str]
 
 
 def topic_record_name(topic: str, record: str) -> str:
-    """TopicRecordNameStrategy, the default: several types share our topics."""
+    """TopicRecordNameStrategy, the default.
+
+    TopicNameStrategy is not offered: several types share a topic.
+    """
     return f"{topic}-{record}"
 
 
@@ -61,15 +64,9 @@ def record_name(topic: str, record: str) -> str:  # noqa: ARG001 - the signature
     return record
 
 
-def topic_name(topic: str, record: str) -> str:  # noqa: ARG001
-    """TopicNameStrategy: for topics of one type only."""
-    return f"{topic}-value"
-
-
 SUBJECT_STRATEGIES: Mapping[str, Subject] = {
     "topic_record": topic_record_name,
     "record": record_name,
-    "topic": topic_name,
 }
 
 

@@ -10,23 +10,26 @@ from __future__ import annotations
 import logging
 import ssl
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.codec import SUBJECT_STRATEGIES, Codec, RegistryClient, tls_context
 from orchestrator.errors import SettingsError
+from orchestrator.kafka.topics import Topology
 from orchestrator.layers import Secret
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
+    from orchestrator.kafka.topics import Logical
     from orchestrator.settings import Settings
 
 QUIET_S: Final = 30.0
 """During an outage each kind of complaint of the clients is logged once in this time."""
 
 _DEFAULTS: Final[dict[str, Any]] = {
-    # An outage must be noticed in seconds and end in seconds, also behind a dead NAT entry.
-    "socket.timeout.ms": 10_000,
+    # An outage ends for us within a second of its end, also behind a dead NAT entry.
     "socket.connection.setup.timeout.ms": 10_000,
     "socket.keepalive.enable": True,
     "reconnect.backoff.ms": 100,
@@ -67,12 +70,14 @@ _CONSUMER_ONLY: Final = frozenset(
 
 
 def common_config(settings: Settings, **extra: Any) -> dict[str, Any]:
-    """Return what every client shares; ``extra`` names have ``_`` for ``.`` or come by ``**``."""
+    """Return what every client shares; ``extra`` are librdkafka names and win."""
     return {
         **_DEFAULTS,
+        "client.id": settings.app.id,
+        "logger": _logger,
+        "error_cb": _on_error,
+        "log_level": 4,
         **_plain(settings.kafka),
-        "client.id": settings.kafka.get("client.id", settings.app.id),
-        **_logging(),
         **extra,
     }
 
@@ -111,46 +116,73 @@ def _plain(properties: dict[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------------- logging in outages
 
 
-class _Calm(logging.Filter):
+class Calm(logging.Filter):
     """Lets a kind of line through once in ``QUIET_S``, with the number of those held back."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last: dict[str, float] = {}
-        self._held: dict[str, int] = {}
+        self._held: Counter[str] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        # librdkafka logs "%s [%s] %s": facility, client name, text. One kind = one facility.
-        args = record.args
-        kind = str(args[0]) if isinstance(args, tuple) and args else str(record.msg)
-        return self.passes(kind, record)
-
-    def passes(self, kind: str, record: logging.LogRecord | None = None) -> bool:
-        """Return whether a line of ``kind`` may be written now."""
+        """Return whether this line may be written now."""
+        # librdkafka logs "%s [%s] %s": facility, client, text. One kind = one facility or error.
+        kind = str(record.args[0]) if isinstance(record.args, tuple) and record.args else record.msg
         now = time.monotonic()
         if now - self._last.get(kind, -QUIET_S) < QUIET_S:
-            self._held[kind] = self._held.get(kind, 0) + 1
+            self._held[kind] += 1
             return False
         self._last[kind] = now
-        held = self._held.pop(kind, 0)
-        if held and record is not None:
-            record.msg = f"{record.msg} (and {held} like it)"
+        if held := self._held.pop(kind, 0):
+            record.msg = f"{record.msg} (and {held} more of this kind)"
         return True
 
 
-_calm = _Calm()
 _logger = logging.getLogger("orchestrator.kafka.client")
-_logger.addFilter(_calm)
-
-
-def _logging() -> dict[str, Any]:
-    return {"logger": _logger, "error_cb": _on_error, "log_level": 4}
+_logger.addFilter(Calm())
 
 
 def _on_error(error: KafkaError) -> None:
     """Log a client's state; the role that waits decides what it means."""
     level = logging.ERROR if error.fatal() else logging.WARNING
     _logger.log(level, "%s %s", error.name(), error.str())
+
+
+# --------------------------------------------------------------------------------- registry
+
+
+def registry_client(settings: Settings) -> RegistryClient:
+    """Return a client of the schema registry that the settings name."""
+    given = settings.registry
+    return RegistryClient(
+        given.url,
+        username=given.username or "",
+        password=given.password.reveal() if given.password else "",
+        token=given.token.reveal() if given.token else "",
+        tls=tls_context(
+            given.ca_location or "", given.certificate_location or "", given.key_location or ""
+        )
+        if given.url.startswith("https:")
+        else None,
+        timeout=given.timeout_ms / 1000,
+    )
+
+
+def open_codec(settings: Settings, *writes: Logical) -> Codec:
+    """Return a codec that can write to the topics ``writes``, on all channels. Blocks.
+
+    Raises:
+        RegistryUnavailable: Try again later.
+        TopologyError: A schema is not registered.
+    """
+    codec = Codec(
+        registry_client(settings),
+        subject=SUBJECT_STRATEGIES[settings.registry.subjects],
+        auto_register=settings.registry.auto_register,
+    )
+    topics = {spec.name: spec.logical for spec in Topology(settings).specs()}
+    codec.prepare({name: logical for name, logical in topics.items() if logical in writes})
+    return codec
 
 
 # --------------------------------------------------------------------------------- aiokafka

@@ -40,8 +40,8 @@ def dead_letter_headers(
         "partition": str(partition),
         "offset": str(offset),
         "connector.name": component,
-        "stage": "VALUE_CONVERTER",
-        "class.name": cause,
+        "stage": component,
+        "cause": cause,
         "exception.class.name": cause,
         "exception.message": message[:MAX_MESSAGE],
     }

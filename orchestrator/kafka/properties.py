@@ -20,9 +20,13 @@ SERVERS: Final = ("bootstrap.servers", "metadata.broker.list")
 OURS: Final = frozenset(
     "group.id group.instance.id transactional.id partitioner acks request.required.acks "
     "enable.idempotence enable.auto.commit auto.commit.enable isolation.level "
-    "auto.offset.reset enable.partition.eof group.protocol".split()
+    "auto.offset.reset enable.partition.eof group.protocol socket.timeout.ms".split()
 )
-"""What the roles set themselves: another value would break a promise."""
+"""What the roles set themselves: another value would break a promise.
+
+For example the end of a transaction is awaited for less than ``socket.timeout.ms``, so that
+librdkafka never repeats it by itself.
+"""
 COMMON: Final = (
     "bootstrap.servers client.id client.rack security.protocol sasl.mechanism sasl.username "
     "sasl.password sasl.oauthbearer.method sasl.oauthbearer.client.id "
@@ -31,7 +35,7 @@ COMMON: Final = (
     "ssl.ca.pem ssl.certificate.location ssl.certificate.pem ssl.key.location ssl.key.password "
     "ssl.key.pem ssl.keystore.location ssl.keystore.password ssl.cipher.suites "
     "ssl.endpoint.identification.algorithm enable.ssl.certificate.verification linger.ms "
-    "batch.size compression.type message.max.bytes socket.timeout.ms "
+    "batch.size compression.type message.max.bytes "
     "socket.connection.setup.timeout.ms socket.keepalive.enable connections.max.idle.ms "
     "metadata.max.age.ms broker.address.family fetch.max.bytes fetch.wait.max.ms "
     "session.timeout.ms heartbeat.interval.ms max.poll.interval.ms log_level debug".split()

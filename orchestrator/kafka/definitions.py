@@ -1,0 +1,245 @@
+"""The definitions topic: every definition that was ever applied, and which catalog is in force.
+
+Besides definitions (key: content hash) it holds one Catalog record, key ``catalog``: a copy of the
+newest one on the timeline, written in the same transaction. The timeline forgets after its
+retention; this topic is compacted, so a connector or sink that starts a year later still finds it.
+Workers do not read the copy: for them a catalog takes effect by its record in their own log.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from orchestrator.errors import (
+    BrokerUnavailable,
+    DecodeError,
+    DefinitionMissing,
+    RegistryUnavailable,
+    SchemaNotLoaded,
+    TopologyError,
+)
+from orchestrator.kafka.clients import bootstrap_servers, consumer_config
+from orchestrator.kafka.topics import Topology
+from orchestrator.observability import get_logger
+from orchestrator.records import CatalogSwitch, Definition, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from orchestrator.codec import Codec
+    from orchestrator.settings import Settings
+
+CATALOG_KEY: Final = b"catalog"
+READ_S: Final = 30.0
+"""How long reading the whole topic may stand still before the broker counts as away."""
+POLL_S: Final = 0.2
+REGISTRY_RETRY_S: Final = 1.0
+
+log = get_logger(__name__)
+
+
+class Definitions:
+    """What the topic says so far; filled record by record."""
+
+    def __init__(self) -> None:
+        self.by_hash: dict[str, Definition] = {}
+        self.catalog: CatalogSwitch | None = None
+
+    def add(self, record: Record) -> None:
+        """Take one more record of the topic."""
+        match record:
+            case Definition():
+                self.by_hash[record.hash] = record
+            case CatalogSwitch():
+                self.catalog = record
+            case _:
+                log.warning(
+                    "record of a foreign type on the definitions topic", record=type(record)
+                )
+
+
+def read_definitions(settings: Settings, codec: Codec) -> Definitions:
+    """Read the whole topic once. Blocks.
+
+    Raises:
+        BrokerUnavailable: The topic could not be read to its end.
+        RegistryUnavailable: A schema could not be looked up.
+        TopologyError: The topic is missing.
+    """
+    found = Definitions()
+    topic = Topology(settings).name("definitions")
+    with _reader(settings, topic) as consumer:
+        deadline = time.monotonic() + READ_S
+        while time.monotonic() < deadline:
+            message = consumer.poll(POLL_S)
+            if message is None:
+                continue
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                return found
+            if error is not None:
+                _judge(error, topic)
+                continue
+            deadline = time.monotonic() + READ_S
+            record = _decode(codec, message)
+            if record is not None:
+                found.add(record)
+    raise BrokerUnavailable(
+        f"{topic} cannot be read from Kafka at {','.join(bootstrap_servers(settings))}"
+    )
+
+
+def read_catalog(settings: Settings, codec: Codec) -> CatalogSwitch | None:
+    """Return the catalog in force, or None if none was ever applied. Blocks.
+
+    Raises:
+        As ``read_definitions``.
+    """
+    return read_definitions(settings, codec).catalog
+
+
+class DefinitionStore:
+    """Follows the definitions topic in a thread of its own; a context manager.
+
+    ``get`` and ``catalog`` never block and may be called from any thread.
+    """
+
+    def __init__(self, settings: Settings, codec: Codec) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._topic = Topology(settings).name("definitions")
+        self._known = Definitions()
+        self._news = threading.Condition()
+        self._at_end = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="definitions", daemon=True)
+
+    def start(self) -> Self:
+        """Begin to follow the topic."""
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop following; what is known stays readable."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def catalog(self) -> CatalogSwitch | None:
+        """The newest catalog that the topic has told of."""
+        return self._known.catalog
+
+    def get(self, hash_: str) -> Definition | None:
+        """Return the definition with this hash if it has arrived."""
+        return self._known.by_hash.get(hash_)
+
+    def wait_until_read(self, timeout: float) -> None:
+        """Wait until the topic has been read to its end once.
+
+        Raises:
+            BrokerUnavailable: That took longer than ``timeout`` seconds.
+        """
+        with self._news:
+            if not self._news.wait_for(lambda: self._at_end, timeout):
+                raise BrokerUnavailable(f"{self._topic} cannot be read to its end")
+
+    def wait_for(self, hashes: Iterable[str], timeout: float) -> None:
+        """Wait until all definitions with these hashes have arrived.
+
+        Raises:
+            DefinitionMissing: Some have not within ``timeout`` seconds.
+        """
+        wanted = set(hashes)
+        with self._news:
+            if not self._news.wait_for(lambda: wanted <= self._known.by_hash.keys(), timeout):
+                missing = sorted(wanted - self._known.by_hash.keys())
+                raise DefinitionMissing(f"not on {self._topic}: {', '.join(missing)}")
+
+    def _follow(self) -> None:
+        with _reader(self._settings, self._topic) as consumer:
+            while not self._closing.is_set():
+                message = consumer.poll(POLL_S)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
+                    self._take(message)
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    with self._news:
+                        self._at_end = True
+                        self._news.notify_all()
+                # Any other error is an outage: the client logs it and goes on by itself.
+
+    def _take(self, message: Message) -> None:
+        while not self._closing.is_set():
+            try:
+                record = _decode(self._codec, message)
+            except RegistryUnavailable as error:
+                log.warning("waiting for the schema registry", error=str(error))
+                self._closing.wait(REGISTRY_RETRY_S)
+                continue
+            if record is not None:
+                with self._news:
+                    self._known.add(record)
+                    self._news.notify_all()
+            return
+
+
+@contextmanager
+def _reader(settings: Settings, topic: str) -> Iterator[Consumer]:
+    # The group's name is needed by the client and used for nothing: no offsets, no membership.
+    group = f"{settings.app.id}-definitions"
+    consumer = Consumer(consumer_config(settings, group, **{"enable.partition.eof": True}))
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def _decode(codec: Codec, message: Message) -> Record | None:
+    """Return the record; None for what is no record of ours, which is nobody's loss here."""
+    value: Any = message.value()
+    if value is None:
+        return None
+    try:
+        try:
+            return codec.decode(value)
+        except SchemaNotLoaded as missing:
+            codec.load(missing.schema_id)
+            return codec.decode(value)
+    except DecodeError as error:
+        log.warning("unreadable definition", offset=message.offset(), error=str(error))
+        return None
+
+
+def _judge(error: KafkaError, topic: str) -> None:
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise TopologyError(f"{topic} is missing: run `orchestrator topics apply`")
+    if error.fatal():
+        raise BrokerUnavailable(str(KafkaException(error)))

@@ -1,0 +1,125 @@
+"""Putting a catalog in force: definitions first, then one Catalog record in every partition at once.
+
+The second step is one transaction over all partitions of events, timeline and outcomes, so that no
+worker ever sees a catalog that others will not see.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from confluent_kafka import KafkaException, Producer
+
+from orchestrator.codec import headers_for
+from orchestrator.errors import BrokerUnavailable, CouldNotRun
+from orchestrator.kafka.clients import bootstrap_servers, producer_config
+from orchestrator.kafka.definitions import CATALOG_KEY, Definitions, read_definitions
+from orchestrator.kafka.topics import Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from orchestrator.codec import Codec
+    from orchestrator.kafka.topics import Logical
+    from orchestrator.records import CatalogSwitch, Definition
+    from orchestrator.settings import Settings
+
+SWITCHED: Final[tuple[Logical, ...]] = ("events", "timeline", "outcomes")
+"""The inputs of the stages: each of their partitions is told of a new catalog."""
+WRITES: Final[tuple[Logical, ...]] = (*SWITCHED, "definitions")
+TIMEOUT_S: Final = 30.0
+Header = tuple[str, str | bytes | None]
+BEGINNING_MS: Final = 1
+"""The default log time of a catalog under ``clock.mode: log``: before everything.
+
+(0 would mean "now" to the client.) Log time never runs back, so later catalogs at this time take
+effect behind what is already there.
+"""
+
+
+class CatalogPublisher:
+    """The one writer of catalogs: opening it stops any other that is still at work."""
+
+    def __init__(self, settings: Settings, codec: Codec) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._topology = Topology(settings)
+        self._producer = Producer(
+            producer_config(
+                settings,
+                **{
+                    "transactional.id": f"{settings.app.id}-catalog",
+                    "transaction.timeout.ms": int(TIMEOUT_S * 1000),
+                },
+            )
+        )
+
+    def open(self) -> Definitions:
+        """Fence other writers, then return what is in force: nobody changes it from here on.
+
+        Raises:
+            BrokerUnavailable: No broker answers.
+        """
+        try:
+            self._producer.init_transactions(TIMEOUT_S)
+        except KafkaException as error:
+            servers = ",".join(bootstrap_servers(self._settings))
+            raise BrokerUnavailable(f"no answer from Kafka at {servers}: {error}") from error
+        return read_definitions(self._settings, self._codec)
+
+    def publish(
+        self, definitions: Iterable[Definition], switch: CatalogSwitch, at: int | None = None
+    ) -> None:
+        """Write ``definitions``, then ``switch`` to every partition.
+
+        Args:
+            definitions: Those that the topic does not hold yet.
+            switch: The catalog.
+            at: Its log time under ``clock.mode: log`` (epoch ms); the broker's clock needs none.
+
+        Raises:
+            CouldNotRun: The outcome is unknown or nothing was written; apply again to find out.
+        """
+        new = list(definitions)
+        try:
+            if new:
+                self._transaction(lambda: self._write_definitions(new))
+            self._transaction(lambda: self._write_switch(switch, at))
+        except KafkaException as error:
+            raise CouldNotRun(
+                f"the catalog may not be in force: {error.args[0].str()}; apply it again"
+            ) from error
+
+    def _transaction(self, write: Callable[[], None]) -> None:
+        self._producer.begin_transaction()
+        write()
+        self._producer.commit_transaction(TIMEOUT_S)
+
+    def _write_definitions(self, definitions: list[Definition]) -> None:
+        topic = self._topology.name("definitions")
+        for definition in definitions:
+            self._produce(topic, 0, definition, key=definition.hash.encode())
+
+    def _write_switch(self, switch: CatalogSwitch, at: int | None) -> None:
+        for logical in SWITCHED:
+            for partition in range(self._topology.partitions(logical)):
+                self._produce(self._topology.name(logical), partition, switch, at=at)
+        self._produce(self._topology.name("definitions"), 0, switch, key=CATALOG_KEY, at=at)
+
+    def _produce(
+        self,
+        topic: str,
+        partition: int,
+        record: CatalogSwitch | Definition,
+        *,
+        key: bytes | None = None,
+        at: int | None = None,
+    ) -> None:
+        self._producer.produce(
+            topic,
+            key=key,
+            value=self._codec.encode(record, topic),
+            partition=partition,
+            headers=list[Header](headers_for(record, self._settings.app.id)),
+            timestamp=at or 0,  # 0 = now
+        )
