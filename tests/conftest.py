@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from orchestrator.settings import Settings, load_settings
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.registry import Registry
 
@@ -29,3 +31,18 @@ def registry() -> Iterator[Registry]:
 def prefix() -> str:
     """A topic prefix (and app id) that no other test uses."""
     return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def settings(broker: Broker, registry: Registry, prefix: str, tmp_path: Path) -> Settings:
+    """Settings of a deployment of its own on the shared broker and registry."""
+    return load_settings(
+        env={},
+        flags={
+            "dev": "true",
+            "kafka.bootstrap.servers": broker.bootstrap,
+            "registry.url": registry.url,
+            "topics.prefix": prefix,
+            "worker.data_dir": str(tmp_path / "data"),
+        },
+    )

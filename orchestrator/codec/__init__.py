@@ -2,7 +2,8 @@
 
 from orchestrator.codec.codec import SUBJECT_STRATEGIES, TOPIC_RECORDS, Codec
 from orchestrator.codec.headers import RecordHeaders, headers_for, read_headers
-from orchestrator.codec.registry import RegistryClient, tls_context
+from orchestrator.codec.opening import open_codec, open_registry
+from orchestrator.codec.registry import RegistryClient
 
 __all__ = [
     "SUBJECT_STRATEGIES",
@@ -11,6 +12,7 @@ __all__ = [
     "RecordHeaders",
     "RegistryClient",
     "headers_for",
+    "open_codec",
+    "open_registry",
     "read_headers",
-    "tls_context",
 ]

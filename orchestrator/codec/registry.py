@@ -185,11 +185,3 @@ class RegistryClient:
 
 class _Transient(Exception):  # noqa: N818 - never leaves this module
     """Worth another attempt."""
-
-
-def tls_context(ca_file: str = "", cert_file: str = "", key_file: str = "") -> ssl.SSLContext:
-    """Return trust (the system's unless ``ca_file`` is given) and our certificate, if any."""
-    context = ssl.create_default_context(cafile=ca_file or None)
-    if cert_file:
-        context.load_cert_chain(cert_file, key_file or None)
-    return context
