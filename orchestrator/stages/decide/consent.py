@@ -1,0 +1,204 @@
+"""Consent: what a customer said about being written to, and which statement decides.
+
+The newest statement that covers (channel, category) decides, by occurred_at; a revocation wins a
+tie. Without one the policy's default for the category does: ``opt_out`` sends until revoked, and
+``opt_in`` (also for a category that the policy does not name) waits for a word.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from orchestrator.errors import InputError
+from orchestrator.stages.decide.event_time import event_time
+from orchestrator.stages.decide.state import Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.records import Event
+    from orchestrator.stages.catalog import Catalog
+    from orchestrator.stages.decide.state import Customer, Profile, Sent
+
+Rule = Literal["granted", "revoked", "opt_in", "opt_out", "not_needed"]
+MOST_UNUSABLE = 8
+CONSENT_TYPES = frozenset(
+    {
+        "consent.granted",
+        "consent.revoked",
+        "message.unsubscribed",
+        "message.complained",
+        "message.bounced",
+    }
+)
+"""The event types that this module listens to."""
+
+
+class Revocation(NamedTuple):
+    """A scope for which consent was withdrawn; an empty name = all.
+
+    Whoever holds unaccepted actions in it cancels those that ``allowed`` no longer allows: a newer
+    grant for a part of the scope may stand beside it.
+    """
+
+    channel: str
+    category: str
+
+    def covers(self, channel: str, category: str) -> bool:
+        """Return whether (channel, category) lies in the scope."""
+        return self.channel in {"", channel} and self.category in {"", category}
+
+
+def allowed(profile: Profile, channel: str, category: str, catalog: Catalog) -> tuple[bool, Rule]:
+    """Return whether consent allows a send, and the rule that decided.
+
+    ``not_needed``: the channel needs none. ``granted`` and ``revoked``: the customer's own word (see
+    ``deciding``). ``opt_in`` and ``opt_out``: the category's default, for lack of a word.
+    """
+    known = catalog.policy.channels.get(channel)
+    if known is not None and not known.needs_consent:
+        return True, "not_needed"
+    statement = deciding(profile, channel, category)
+    if statement is not None:
+        return (True, "granted") if statement.granted else (False, "revoked")
+    default = catalog.policy.consent_default.get(category, "opt_in")
+    return default == "opt_out", default
+
+
+def deciding(profile: Profile, channel: str, category: str) -> Statement | None:
+    """Return the statement that decides about (channel, category); None if there is none.
+
+    Where customers were merged each list has its own newest; a revoked one wins over a granted one.
+    """
+    newest = (_newest(statements, channel, category) for statements in profile.consent)
+    found = [statement for statement in newest if statement is not None]
+    return min(found, key=lambda one: (one.granted, -one.at), default=None)
+
+
+def _newest(statements: Iterable[Statement], channel: str, category: str) -> Statement | None:
+    covering = (
+        one for one in statements if one.channel in {"", channel} and one.category in {"", category}
+    )
+    return max(covering, key=_rank, default=None)
+
+
+def _rank(statement: Statement) -> tuple[int, bool]:
+    return statement.at, not statement.granted
+
+
+def apply_event(customer: Customer, event: Event, now: int, catalog: Catalog) -> list[Revocation]:
+    """Take in what ``event`` says about consent and addresses; return what it withdrew.
+
+    An unsubscription or complaint whose action is no longer remembered, and that names no channel
+    itself, withdraws everything: better one message too few.
+
+    Raises:
+        InputError: ``bad_consent``: a grant whose channel or category is no text. (A revocation like
+            that withdraws everything.)
+    """
+    del catalog
+    match event.type:
+        case "consent.granted" | "consent.revoked":
+            granted = event.type == "consent.granted"
+            scope = Revocation(
+                _name(event, "channel", needed=granted), _name(event, "category", needed=granted)
+            )
+        case "message.unsubscribed":
+            sent = _action(customer, event)
+            granted = False
+            scope = (
+                Revocation(_name(event, "channel"), _name(event, "category"))
+                if sent is None
+                else Revocation(sent.channel, sent.category)
+            )
+        case "message.complained":
+            sent = _action(customer, event)
+            granted = False
+            scope = Revocation(_name(event, "channel") if sent is None else sent.channel, "")
+        case "message.bounced":
+            _bounce(customer, event)
+            return []
+        case _:
+            return []
+    changed = state(customer.profile, Statement(*scope, granted, event_time(event, now)))
+    return [scope] if changed and not granted else []
+
+
+def _name(event: Event, name: str, *, needed: bool = False) -> str:
+    value = event.properties.get(name)
+    if isinstance(value, str):
+        return value.strip()
+    if value is not None and needed:
+        raise InputError(
+            f"{event.type}: property {name} must be text (absent = all), not {value!r}",
+            "bad_consent",
+        )
+    return ""
+
+
+def _action(customer: Customer, event: Event) -> Sent | None:
+    action = event.properties.get("action_id")
+    if not isinstance(action, str):
+        return None
+    for sent in reversed(customer.sends):
+        if sent.action.hex() == action:
+            return sent
+    return None
+
+
+def _bounce(customer: Customer, event: Event) -> None:
+    """Remember the address of a hard bounce."""
+    if not is_hard(event):
+        return
+    sent = _action(customer, event)
+    if sent is None:
+        channel, address = _name(event, "channel"), _name(event, "address")
+    else:
+        channel, address = sent.channel, sent.address
+    if channel and address:
+        kept = {*customer.profile.unusable.get(channel, ()), address}
+        customer.profile.unusable[channel] = sorted(kept)[:MOST_UNUSABLE]
+
+
+def is_hard(event: Event) -> bool:
+    """Return whether a bounce is for good: ``bounce`` or ``reason`` is hard or permanent."""
+    words = {event.properties.get("bounce"), event.properties.get("reason")}
+    return event.properties.get("hard") is True or bool(words & {"hard", "permanent"})
+
+
+def usable(profile: Profile, channel: str, address: str) -> bool:
+    """Return whether no hard bounce is known of ``address``."""
+    return address not in profile.unusable.get(channel, ())
+
+
+def state(profile: Profile, statement: Statement) -> bool:
+    """Add a statement; return whether it changes anything (an older one may say nothing new)."""
+    before = profile.consent
+    lists = profile.consent or [[]]
+    profile.consent = unite([tidy([*statements, statement]) for statements in lists])
+    return profile.consent != before
+
+
+def tidy(statements: Iterable[Statement]) -> list[Statement]:
+    """Return, sorted, the statements that can still decide something.
+
+    One that a newer or equal one of the same or wider scope covers never decides again.
+    """
+    unique = sorted(set(statements))
+    return [
+        one
+        for one in unique
+        if not any(
+            other is not one
+            and other.channel in {"", one.channel}
+            and other.category in {"", one.category}
+            and _rank(other) >= _rank(one)
+            for other in unique
+        )
+    ]
+
+
+def unite(lists: Iterable[list[Statement]]) -> list[list[Statement]]:
+    """Return the lists in one order, each once, without empty ones."""
+    unique = {tuple(statements) for statements in lists if statements}
+    return [list(statements) for statements in sorted(unique)]

@@ -1,0 +1,85 @@
+"""Scores that decay: halved every ``half_life``, exactly reproducible, exactly crossed."""
+
+from __future__ import annotations
+
+from math import exp2, log2
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.stages.decide.state import TraitState
+
+_MOST_HALF_LIVES = 1_000
+"""A double ends there: what has decayed (or would grow back) further is taken as 0 (or that far)."""
+
+
+def decayed(value: float, since: int, now: int, half_life_ms: int) -> float:
+    """Return what ``value`` as of ``since`` has become at ``now``."""
+    exponent = (since - now) / half_life_ms
+    if exponent < -_MOST_HALF_LIVES:
+        return 0.0
+    return value * exp2(min(exponent, _MOST_HALF_LIVES))
+
+
+def add_score(state: TraitState, weight: float, at: int, half_life_ms: int) -> None:
+    """Add a hit of ``weight`` at ``at``; a late one counts for what is left of it."""
+    value = state.value if isinstance(state.value, float) else 0.0
+    as_of = max(state.at, at) if value else at
+    state.value = decayed(value, state.at, as_of, half_life_ms) + decayed(
+        weight, at, as_of, half_life_ms
+    )
+    state.at = as_of
+
+
+def current(state: TraitState, now: int, half_life_ms: int) -> float:
+    """Return the score at ``now``."""
+    if not isinstance(state.value, float):
+        return 0.0
+    return decayed(state.value, state.at, now, half_life_ms)
+
+
+def next_change(
+    state: TraitState, now: int, half_life_ms: int, bound: float, truth: Callable[[float], bool]
+) -> int | None:
+    """Return the first instant after ``now`` at which decay alone changes a truth about ``bound``.
+
+    A score moves towards 0 and never beyond: only a bound between it and 0 is ever crossed.
+    """
+    value = current(state, now, half_life_ms)
+    if not bound or not value or bound / value < 0 or abs(bound) > abs(value):
+        return None
+    half_lives = log2(value / bound)
+    if half_lives > _MOST_HALF_LIVES:
+        return None
+    before = truth(value)
+    size = abs(bound)
+    reached = _first(
+        lambda at: abs(current(state, at, half_life_ms)) <= size, now, half_lives, half_life_ms
+    )
+    passed = _first(
+        lambda at: abs(current(state, at, half_life_ms)) < size, now, half_lives, half_life_ms
+    )
+    for instant in (reached, passed):
+        if instant > now and truth(current(state, instant, half_life_ms)) != before:
+            return instant
+    return None
+
+
+def _first(reached: Callable[[int], bool], now: int, half_lives: float, half_life_ms: int) -> int:
+    """Return the first instant >= ``now`` at which ``reached``; it stays true once it is."""
+    guess = now + int(half_lives * half_life_ms)
+    step = 1
+    low, high = max(guess - step, now - 1), guess + step
+    while low >= now and reached(low):
+        low, step = max(low - step, now - 1), step * 2
+    step = 1
+    while not reached(high):
+        low, high, step = high, high + step, step * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if reached(middle):
+            high = middle
+        else:
+            low = middle
+    return high

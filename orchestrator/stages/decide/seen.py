@@ -1,0 +1,65 @@
+"""Memory of recent events: a second arrival of the same (source, event_id) is ignored.
+
+Remembered are the ids of the last 48 h, at least the last 32, at most 1,000, 8 bytes each. What is
+forgotten depends on the log alone: it happens when the next event is remembered. Receipts are
+remembered like all others; beyond this memory their flags make them idempotent.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from orchestrator.ids import SEPARATOR
+
+if TYPE_CHECKING:
+    from orchestrator.records import Event
+    from orchestrator.stages.decide.state import Profile
+
+KEPT_MS = 48 * 3_600_000
+LEAST = 32
+MOST = 1_000
+ID_BYTES = 8
+TIME_BYTES = 6
+
+
+def event_key(event: Event) -> bytes:
+    """Return the 8 bytes by which an event is remembered."""
+    return sha256(event.source.encode() + SEPARATOR + event.event_id.encode()).digest()[:ID_BYTES]
+
+
+def knows(profile: Profile, key: bytes) -> bool:
+    """Return whether the memory holds ``key``."""
+    at = profile.seen.find(key)
+    while at >= 0:
+        if at % ID_BYTES == 0:
+            return True
+        at = profile.seen.find(key, at + 1)
+    return False
+
+
+def check_and_remember(profile: Profile, event: Event, now: int) -> bool:
+    """Return whether ``event`` is a duplicate; if it is new, remember it as of log time ``now``."""
+    key = event_key(event)
+    if knows(profile, key):
+        return True
+    profile.seen += key
+    profile.seen_at += max(now, 0).to_bytes(TIME_BYTES, "big")
+    forget(profile, now)
+    return False
+
+
+def forget(profile: Profile, now: int) -> None:
+    """Drop what need not be remembered at ``now``."""
+    times = profile.seen_at
+    count = len(times) // TIME_BYTES
+    drop = max(count - MOST, 0)
+    while (
+        count - drop > LEAST
+        and int.from_bytes(times[drop * TIME_BYTES : (drop + 1) * TIME_BYTES], "big")
+        <= now - KEPT_MS
+    ):
+        drop += 1
+    if drop:
+        profile.seen = profile.seen[drop * ID_BYTES :]
+        profile.seen_at = times[drop * TIME_BYTES :]

@@ -1,0 +1,97 @@
+"""Hits of a moving window: the newest 256 exactly, older ones in equal buckets.
+
+A hit counts while ``occurred_at > now - window``. A bucket counts as if all its hits lay at its end,
+so it may leave late by its width, 1/63 of the window. Buckets lie on fixed multiples of their width:
+whatever the order of arrival, and also after a merge, a hit falls into the same one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+from orchestrator.stages.decide.values import add
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.stages.decide.state import TraitState
+
+EXACT = 256
+BUCKETS = 64
+
+
+def add_hit(state: TraitState, at: int, amount: float | None, window_ms: int, now: int) -> bool:
+    """Add a hit (``amount`` None: one more of a count); return whether it lies in the window.
+
+    Here, and only here, hits that left the window are dropped: a moment that the log gives.
+    """
+    _drop_left(state, now - window_ms)
+    if at <= now - window_ms:
+        return False
+    place = bisect_right(state.hits, at)
+    state.hits.insert(place, at)
+    if amount is not None:
+        state.amounts.insert(place, amount)
+    overflow(state, window_ms)
+    return True
+
+
+def overflow(state: TraitState, window_ms: int) -> None:
+    """Move what exceeds the newest 256 into buckets; the oldest bucket goes when there are 65."""
+    width = -(-window_ms // (BUCKETS - 1))
+    surplus = max(len(state.hits) - EXACT, 0)
+    for index in range(surplus):
+        amount = state.amounts[index] if state.amounts else 1
+        _add_to_bucket(state, (state.hits[index] // width + 1) * width, amount)
+    del state.hits[:surplus], state.amounts[:surplus]
+    del state.older[:-BUCKETS], state.older_amounts[:-BUCKETS]
+
+
+def _add_to_bucket(state: TraitState, end: int, amount: float) -> None:
+    place = bisect_left(state.older, end)
+    if place < len(state.older) and state.older[place] == end:
+        state.older_amounts[place] = add(state.older_amounts[place], amount)
+    else:
+        state.older.insert(place, end)
+        state.older_amounts.insert(place, amount)
+
+
+def _drop_left(state: TraitState, edge: int) -> None:
+    gone = bisect_right(state.hits, edge)
+    del state.hits[:gone], state.amounts[:gone]
+    gone = bisect_right(state.older, edge)
+    del state.older[:gone], state.older_amounts[:gone]
+
+
+def total(state: TraitState, window_ms: int, now: int) -> float:
+    """Return what the window holds at ``now``: the number of hits, or the sum of their amounts."""
+    edge = now - window_ms
+    first = bisect_right(state.hits, edge)
+    result: float
+    if state.amounts:
+        result = 0
+        for amount in reversed(state.amounts[first:]):
+            result = add(result, amount)
+    else:
+        result = len(state.hits) - first
+    for amount in reversed(state.older_amounts[bisect_right(state.older, edge) :]):
+        result = add(result, amount)
+    return result
+
+
+def next_change(
+    state: TraitState, window_ms: int, now: int, truth: Callable[[float], bool]
+) -> int | None:
+    """Return the first instant after ``now`` at which leaving hits alone change a truth.
+
+    ``truth`` is asked about the same totals, to the last bit, that ``total`` returns then.
+    """
+    before = truth(total(state, window_ms, now))
+    edge = now - window_ms
+    leaving = {at for at in state.hits if at > edge} | {end for end in state.older if end > edge}
+    for instant in sorted(leaving):
+        then = instant + window_ms
+        if truth(total(state, window_ms, then)) != before:
+            return then
+    return None
