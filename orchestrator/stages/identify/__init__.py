@@ -1,1 +1,5 @@
-"""Part of the orchestrator."""
+"""Stage identify: which customer is this event about?"""
+
+from orchestrator.stages.identify.stage import Identify
+
+__all__ = ["Identify"]

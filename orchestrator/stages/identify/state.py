@@ -23,6 +23,11 @@ class Identity(Struct, array_like=True, omit_defaults=True):
     first_seen: int = 0
     links: list[str] = []
     """``kind:value`` of identities already linked, oldest first, at most 64: a Link is sent once."""
+    joined: list[str] = []
+    """Other customers that this identity was seen with, oldest first; with ``customer_id`` they are
+    at most ``join_limit``."""
+    refused: int = 0
+    """Links that would have gone beyond ``join_limit``, or that touch a blocked identity."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -1,0 +1,88 @@
+"""Identities as written ``kind:value``: normalised, checked, strongest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from orchestrator.errors import InputError
+from orchestrator.ids import MAX_CUSTOMER_ID_BYTES, PROVISIONAL_PREFIX
+
+if TYPE_CHECKING:
+    from orchestrator.records import Event
+    from orchestrator.stages.catalog import Identities
+
+CUSTOMER = "customer"
+"""Reserved kind: names the customer id itself, is never linked, never creates a customer."""
+_CASELESS = frozenset({"email"})
+
+
+class IdentityKey(NamedTuple):
+    """One normalised identity."""
+
+    kind: str
+    value: str
+
+    @property
+    def key(self) -> str:
+        """``kind:value``: the key of its row and of its records."""
+        return f"{self.kind}:{self.value}"
+
+
+def normalise(kind: str, value: str) -> str:
+    """Return ``value`` as identities of ``kind`` are compared; empty if nothing is left."""
+    value = value.strip()
+    return value.lower() if kind in _CASELESS else value
+
+
+def identities_of(event: Event, rules: Identities) -> list[IdentityKey]:
+    """Return the identities of ``event`` that tell customers apart, strongest first.
+
+    ``customer`` stands alone: what else the event carries is then ignored. Kinds that profile.yaml
+    does not declare and empty values are ignored. So are weaker identities of more than 200 bytes,
+    and blocked ones (everybody's ``test@example.com``) as long as there is anything else.
+
+    Raises:
+        InputError: ``no_identity`` or ``bad_identity``; the text says why.
+    """
+    named = event.identities.get(CUSTOMER, "").strip()
+    if named:
+        _check_length(CUSTOMER, named)
+        return [IdentityKey(CUSTOMER, named)]
+    found: list[IdentityKey] = []
+    for kind in (rules.primary, *rules.also):
+        value = normalise(kind, event.identities.get(kind, ""))
+        if not value:
+            continue
+        if kind == rules.primary:
+            _check_primary(kind, value)
+        elif len(value.encode()) > MAX_CUSTOMER_ID_BYTES:
+            continue
+        found.append(IdentityKey(kind, value))
+    if not found:
+        declared = ", ".join((rules.primary, *rules.also))
+        carried = ", ".join(sorted(event.identities)) or "none"
+        raise InputError(
+            f"event {event.event_id} of type {event.type} has no usable identity of the declared kinds"
+            f" ({declared}); it carries: {carried}",
+            "no_identity",
+        )
+    return [one for one in found if one.key not in rules.block] or found[:1]
+
+
+def _check_primary(kind: str, value: str) -> None:
+    if value.startswith(PROVISIONAL_PREFIX):
+        raise InputError(
+            f"a {kind} must not begin with {PROVISIONAL_PREFIX!r}: that names provisional customers",
+            "bad_identity",
+        )
+    _check_length(kind, value)
+
+
+def _check_length(kind: str, value: str) -> None:
+    size = len(value.encode())
+    if size > MAX_CUSTOMER_ID_BYTES:
+        raise InputError(
+            f"a {kind} of {size} bytes is too long: it is a key everywhere; at most"
+            f" {MAX_CUSTOMER_ID_BYTES}",
+            "bad_identity",
+        )
