@@ -340,3 +340,7 @@ def _closed(schema: Any) -> Any:
     if "properties" in closed and closed.get("type") == "object":
         closed["additionalProperties"] = False
     return closed
+
+
+if __name__ == "__main__":
+    print(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode())  # noqa: T201 - its purpose

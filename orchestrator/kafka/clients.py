@@ -14,15 +14,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.codec import SUBJECT_STRATEGIES, Codec, RegistryClient, tls_context
 from orchestrator.errors import SettingsError
-from orchestrator.kafka.topics import Topology
 from orchestrator.layers import Secret
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
-    from orchestrator.kafka.topics import Logical
     from orchestrator.settings import Settings
 
 QUIET_S: Final = 30.0
@@ -146,43 +143,6 @@ def _on_error(error: KafkaError) -> None:
     """Log a client's state; the role that waits decides what it means."""
     level = logging.ERROR if error.fatal() else logging.WARNING
     _logger.log(level, "%s %s", error.name(), error.str())
-
-
-# --------------------------------------------------------------------------------- registry
-
-
-def registry_client(settings: Settings) -> RegistryClient:
-    """Return a client of the schema registry that the settings name."""
-    given = settings.registry
-    return RegistryClient(
-        given.url,
-        username=given.username or "",
-        password=given.password.reveal() if given.password else "",
-        token=given.token.reveal() if given.token else "",
-        tls=tls_context(
-            given.ca_location or "", given.certificate_location or "", given.key_location or ""
-        )
-        if given.url.startswith("https:")
-        else None,
-        timeout=given.timeout_ms / 1000,
-    )
-
-
-def open_codec(settings: Settings, *writes: Logical) -> Codec:
-    """Return a codec that can write to the topics ``writes``, on all channels. Blocks.
-
-    Raises:
-        RegistryUnavailable: Try again later.
-        TopologyError: A schema is not registered.
-    """
-    codec = Codec(
-        registry_client(settings),
-        subject=SUBJECT_STRATEGIES[settings.registry.subjects],
-        auto_register=settings.registry.auto_register,
-    )
-    topics = {spec.name: spec.logical for spec in Topology(settings).specs()}
-    codec.prepare({name: logical for name, logical in topics.items() if logical in writes})
-    return codec
 
 
 # --------------------------------------------------------------------------------- aiokafka

@@ -115,6 +115,10 @@ class Topology:
         ]
         return topics + [self._changelog_spec(table) for table in CHANGELOGS]
 
+    def names(self, *logical: Logical) -> dict[str, str]:
+        """Return full name -> logical name of these topics on all channels, for ``Codec.prepare``."""
+        return {spec.name: spec.logical for spec in self.specs() if spec.logical in logical}
+
     def plan(self) -> list[Change]:
         """Return what ``apply`` would change in the cluster."""
         from orchestrator.kafka import cluster

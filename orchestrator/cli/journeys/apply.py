@@ -94,9 +94,9 @@ def apply(settings: Settings, workspace: Workspace, at: int | None = None) -> di
         UnavailableError: Kafka or the registry is away.
         CouldNotRun: The outcome is unknown.
     """
+    from orchestrator.codec import open_codec
     from orchestrator.errors import UsageError
     from orchestrator.journeys import catalog_hash
-    from orchestrator.kafka.clients import open_codec
     from orchestrator.kafka.publishing import BEGINNING_MS, WRITES, CatalogPublisher
     from orchestrator.kafka.topics import Topology
     from orchestrator.records import CatalogSwitch
@@ -105,8 +105,11 @@ def apply(settings: Settings, workspace: Workspace, at: int | None = None) -> di
     if at is not None and not log_clock:
         raise UsageError("--at: the broker's clock says when; it goes with clock.mode log only")
     _check_channels(settings, workspace)
-    Topology(settings).verify(*WRITES, "actions")
-    publisher = CatalogPublisher(settings, open_codec(settings, *WRITES))
+    topology = Topology(settings)
+    topology.verify(*WRITES, "actions")
+    codec = open_codec(settings)
+    codec.prepare(topology.names(*WRITES))
+    publisher = CatalogPublisher(settings, codec)
     known = publisher.open()
     hashes = {f"{one.kind}/{one.name}": one.hash for one in workspace.definitions}
     status = _status(workspace, known.catalog)
