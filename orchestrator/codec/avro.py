@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -130,6 +131,8 @@ def decoder(writer: str) -> Decode:
             raise DecodeError(f"bytes do not match the schema of {name}: {error!r}") from error
         if stream.read(1):
             raise DecodeError(f"bytes are left over after a record of type {name}")
+        if reader is not None:
+            fields = deepcopy(fields)  # defaults come as the schema's own, shared objects
         if nested is not None:
             fields[nested] = [part(**each) for each in fields[nested]]
         return make(**fields)

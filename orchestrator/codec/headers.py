@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
@@ -32,6 +32,8 @@ from orchestrator.records import (
 
 Headers = list[tuple[str, bytes]]
 SPEC_VERSION = b"1.0"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 BACKFILL = ("backfill", b"true")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -71,8 +73,8 @@ def headers_for(
     if number:
         headers.append(("ce_id", number.encode()))
     headers += [("ce_type", kind.encode()), ("ce_source", source.encode())]
-    if at is not None:
-        headers.append(("ce_time", _iso(at)))
+    if at is not None and (time := _iso(at)) is not None:
+        headers.append(("ce_time", time.encode()))
     if isinstance(record, Action | Decision):
         trace = record.trace or trace
     if trace:
@@ -141,17 +143,17 @@ def _identity(  # noqa: C901, PLR0911, PLR0912 - a table of all records
             return "", None
 
 
-def _iso(at: int) -> bytes:
-    whole, thousandths = divmod(at, 1000)
-    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{thousandths:03d}Z".encode()
+def _iso(at: int) -> str | None:
+    try:
+        instant = EPOCH + timedelta(milliseconds=at)
+    except OverflowError:
+        return None  # times come from outside: not every long is a date
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _millis(text: str) -> int | None:
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        return (instant - EPOCH) // MILLISECOND
+    except (ValueError, TypeError, OverflowError):  # no date, no offset, before year 1
         return None
-    if instant.tzinfo is None:
-        return None
-    return round(instant.timestamp() * 1000)

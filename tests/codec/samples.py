@@ -1,0 +1,121 @@
+"""One record of each type, every field filled; the golden bytes in test_golden.py are theirs."""
+
+from __future__ import annotations
+
+from orchestrator.records import (
+    Absorb,
+    Action,
+    Candidate,
+    CatalogSwitch,
+    Decision,
+    Definition,
+    Delivery,
+    Event,
+    Inbox,
+    InboxMessage,
+    Link,
+    Merge,
+    Model,
+    Outcome,
+    Record,
+    Skip,
+    Tick,
+)
+
+VALUES = {"none": None, "yes": True, "long": -3, "double": 2.0, "text": "grün"}
+AT = 1_700_000_000_123
+
+SAMPLES: tuple[Record, ...] = (
+    Event(
+        event_id="e-1",
+        type="pricing.viewed",
+        occurred_at=AT,
+        identities={"user": "u-1", "email": "a@example.org"},
+        source="web",
+        properties=VALUES,
+    ),
+    Link(a="user:u-1", b="email:a@example.org", customer_id="u-1", first_seen=AT, caused_by="e-1"),
+    Merge(merge_id="m-1", loser="anon:1", winner="u-1", caused_by="e-1"),
+    Absorb(merge_id="m-1", loser="anon:1", state=b"\x01\x90", state_version=1),
+    Tick(),
+    CatalogSwitch(catalog="c-1", definitions={"journey/a": "h-1"}, status={"a": "live"}),
+    Model(decision_point="d", version="v-1", parameters=b"\x00\xff"),
+    Outcome(
+        decision_id="d-1",
+        decision_point="d",
+        eligible=["a", "b"],
+        option="a",
+        context=VALUES,
+        propensity=0.75,
+        model_version="v-1",
+        reward=-1.5,
+        settled_at=AT,
+    ),
+    Definition(kind="journey", name="a", hash="h-1", source='{"journey":"a"}'),
+    Skip(partition=3, offset=2**40, reason="poison"),
+    Action(
+        action_id="a-1",
+        kind="cancel",
+        customer_id="u-1",
+        channel="email",
+        message="why-acme",
+        template="h-2",
+        content=VALUES,
+        address="a@example.org",
+        journey="trial",
+        journey_version="v-1",
+        entry_id="n-1",
+        step="day1",
+        decision_id="d-1",
+        category="onboarding",
+        priority=60,
+        decided_at=AT,
+        expires_at=AT + 1,
+        caused_by="e-1",
+        trace="00-0123456789abcdef0123456789abcdef-0123456789abcdef-01",
+    ),
+    Decision(
+        decision_id="d-1",
+        customer_id="u-1",
+        outcome="deferred",
+        reason="cap",
+        rule="weekly",
+        rule_values=VALUES,
+        candidates=[
+            Candidate(
+                name="email", outcome="deferred", reason="cap", rule="weekly", until=AT, score=1.5
+            ),
+            Candidate(name="push", outcome="suppressed"),
+        ],
+        journey="trial",
+        journey_version="v-1",
+        entry_id="n-1",
+        step="day1",
+        message="why-acme",
+        channel="email",
+        action_id="a-1",
+        until=AT,
+        caused_by="e-1",
+        decided_at=AT,
+        catalog="c-1",
+        propensity=0.25,
+        model_version="v-1",
+        trace="00-0123456789abcdef0123456789abcdef-0123456789abcdef-01",
+    ),
+    Delivery(action_id="a-1", state="sent", at=AT, attempts=2, detail="250 ok"),
+    Inbox(
+        customer_id="u-1",
+        messages=[
+            InboxMessage(
+                action_id="a-1",
+                message="why-acme",
+                title="Why",
+                body="Because",
+                link="https://example.org",
+                sent_at=AT,
+                expires_at=AT + 1,
+                read_at=AT + 2,
+            )
+        ],
+    ),
+)
