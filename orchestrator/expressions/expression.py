@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from orchestrator.expressions.checker import check
+from orchestrator.expressions.closures import closure
 from orchestrator.expressions.environment import Environment
+from orchestrator.expressions.errors import ExpressionError
+from orchestrator.expressions.parser import parse
 from orchestrator.expressions.scope import Flag, Scope, Value
+from orchestrator.expressions.typed import Consent, Count, Last, Read, StepFlag, Typed, children
 from orchestrator.expressions.types import Type
+from orchestrator.expressions.watch import moves, watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +48,10 @@ class Expression:
     references: References
     evaluate: Callable[[Scope], Value] = field(compare=False, repr=False)
     """The closure itself, for the hot path (saves one call)."""
+    tree: Typed = field(compare=False, repr=False)
+    """The checked tree: what other expressions, lint and the console look into."""
     watch: Callable[[Scope], int | None] | None = field(default=None, compare=False, repr=False)
-    """None: time alone never changes the truth, or cannot be watched (not a watched condition)."""
+    """None: time alone never changes the truth, or it is no watched condition."""
 
     def __call__(self, scope: Scope) -> Value:
         """Return the value; for a condition null counts as false, so use ``holds``."""
@@ -60,10 +68,10 @@ class Expression:
     @property
     def constant(self) -> bool:
         """Whether the value is the same in every scope."""
-        return self.references == _NOTHING
+        return self.references == NOTHING
 
 
-_NOTHING = References()
+NOTHING = References()
 
 
 def compile_expression(
@@ -84,4 +92,65 @@ def compile_expression(
     Raises:
         ExpressionError: With place and remedy.
     """
-    raise NotImplementedError
+    tree = check(parse(text), environment)
+    if expect and tree.type not in (*expect, "any", "null"):
+        raise ExpressionError(
+            "type-error",
+            0,
+            f"this is a {tree.type}, and here stands a {' or a '.join(expect)}",
+            "compare it with something, or test has(...)" if expect == ("boolean",) else "",
+        )
+    watcher = None
+    if watched:
+        try:
+            watcher = watch(tree)
+        except ExpressionError:
+            if not environment.lenient:
+                raise
+    return Expression(
+        text=text,
+        type=tree.type,
+        references=references(tree),
+        evaluate=closure(tree),
+        tree=tree,
+        watch=watcher,
+    )
+
+
+def references(tree: Typed) -> References:
+    """Return what ``tree`` reads, through derived traits too."""
+    roots: dict[str, set[str]] = {"profile": set(), "event": set(), "entry": set(), "latest": set()}
+    flags: set[tuple[str, Flag]] = set()
+    counts: set[tuple[str, int]] = set()
+    lasts: set[str] = set()
+    consents: set[tuple[str, str]] = set()
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        stack.extend(children(node))
+        match node:
+            case Read(root=root, name=name, derived=derived):
+                roots[root].add(name)
+                if derived is not None:
+                    stack.append(derived)
+            case StepFlag(step=step, flag=flag):
+                flags.add((step, flag))
+            case Count(event=event, window_ms=window):
+                counts.add((event, window))
+            case Last(event=event):
+                lasts.add(event)
+            case Consent(channel=channel, category=category):
+                consents.add((channel, category))
+            case _:
+                pass
+    return References(
+        traits=frozenset(roots["profile"]),
+        event=frozenset(roots["event"]),
+        entry=frozenset(roots["entry"]),
+        latest=frozenset(roots["latest"]),
+        flags=frozenset(flags),
+        counts=frozenset(counts),
+        lasts=frozenset(lasts),
+        consents=frozenset(consents),
+        time=moves(tree),
+    )
