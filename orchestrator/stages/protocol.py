@@ -66,11 +66,25 @@ class State(Protocol):
 class Stage(Protocol[S]):
     """See the module docstring. ``now`` is log time: epoch ms, never less than before."""
 
-    name: str
-    source: LogicalTopic
-    table: str
-    sweeps: bool
-    """Whether a new catalog must be brought to every state (``switch``), also to the silent ones."""
+    @property
+    def name(self) -> str:
+        """Name of the stage: group, transactional ids, metrics."""
+        ...
+
+    @property
+    def source(self) -> LogicalTopic:
+        """Logical name of the topic that it reads."""
+        ...
+
+    @property
+    def table(self) -> str:
+        """Name of its table."""
+        ...
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether a new catalog must be brought to every state (``switch``), also to the silent ones."""
+        ...
 
     def key(self, item: Input) -> str:
         """Return the key of the state that ``item`` concerns.

@@ -1,0 +1,84 @@
+"""A customer as a test gives it, laid down as if an earlier log had made it.
+
+Everything is silent: lifecycle and the truth of entry conditions are recorded from the given profile,
+so that a test begins with a customer who is what he is, and not with one who just became it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orchestrator.ids import make_id
+from orchestrator.sources.identities import normalise
+from orchestrator.stages.catalog import EMPTY
+from orchestrator.stages.decide.state import Customer, Profile, Statement, TraitState
+from orchestrator.stages.decide.windows import EXACT
+from orchestrator.stages.identify.state import Identity
+
+if TYPE_CHECKING:
+    from orchestrator.expressions.scope import Value
+    from orchestrator.journeys.scenarios import Given
+    from orchestrator.stages.catalog import Catalog, Trait
+    from orchestrator.testing.pipeline import Pipeline
+
+
+def settle(pipeline: Pipeline, customer: Given, catalog: Catalog, now: int) -> None:
+    """Lay ``customer`` down in both stages at log time ``now``."""
+    primary = catalog.identities.primary
+    for kind, value in {**customer.identities, primary: customer.id}.items():
+        identity = Identity(customer_id=customer.id, first_seen=now)
+        pipeline.identify.put(f"{kind}:{normalise(kind, value)}", identity)
+    state = Customer(first_seen=now, profile=_profile(customer, catalog, now))
+    stage = pipeline.decide.stage
+    nobody_enters = replace(catalog, journeys={}, entries_by_event={}, absences_by_event={})
+    silent = {
+        name: replace(journey, entry=replace(journey.entry, existing=False))
+        for name, journey in catalog.journeys.items()
+    }
+    stage.switch(customer.id, state, EMPTY, nobody_enters, now)
+    stage.switch(customer.id, state, nobody_enters, replace(catalog, journeys=silent), now)
+    pipeline.decide.put(customer.id, state)
+
+
+def _profile(customer: Given, catalog: Catalog, now: int) -> Profile:
+    traits = {
+        name: _trait(catalog.traits[name], value, now) for name, value in customer.profile.items()
+    }
+    consent = [
+        Statement(channel=channel, category=category, granted=True, at=0)
+        for channel, categories in customer.consent.items()
+        for category in categories
+    ]
+    salts = {
+        holdout.salt
+        for holdout in (
+            catalog.policy.holdout,
+            *(journey.holdout for journey in catalog.journeys.values()),
+        )
+        if holdout is not None
+    }
+    return Profile(
+        traits=traits,
+        consent=[consent] if consent else [],
+        holdout=dict.fromkeys(sorted(salts), customer.holdout),
+    )
+
+
+def _trait(trait: Trait, value: Value, now: int) -> TraitState:
+    """Return the stored form of a value that is known since ever; scores and windows begin ``now``."""
+    if isinstance(value, list):
+        return TraitState(open=list(value), hits=[now] * len(value))
+    if trait.kind == "up" and trait.by is not None and isinstance(value, int):
+        given = [make_id("given", str(number)) for number in range(value)]
+        return TraitState(open=list(given), hits=[now] * value)
+    if trait.window_ms is not None and isinstance(value, int | float):
+        if trait.kind == "sum":
+            return TraitState(hits=[now], amounts=[value])
+        hits, older = min(int(value), EXACT), max(int(value) - EXACT, 0)
+        return TraitState(
+            hits=[now] * hits,
+            older=[now] if older else [],
+            older_amounts=[older] if older else [],
+        )
+    return TraitState(value=value, at=now if trait.kind == "score" else 0)
