@@ -12,7 +12,7 @@ Both go to the customer's partition.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from time import monotonic
 
 import msgspec
@@ -95,7 +95,7 @@ class InboxTable:
         messages = [_marked(one, marks.get(one.action_id)) for one in inbox.messages]
         return Inbox(customer_id=customer_id, messages=messages)
 
-    def marks(self, customer_id: str) -> Iterable[str]:
+    def marks(self, customer_id: str) -> Sequence[str]:
         """Return the ids of the actions that have a read mark of their own."""
         with self._moved:
             return tuple(self._marks.get(customer_id, ()))

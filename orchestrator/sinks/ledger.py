@@ -1,0 +1,316 @@
+"""The ledger of one partition: what became of each action, in Kafka, with a local copy to ask.
+
+One transactional producer per partition writes everything that belongs together in one transaction:
+claims and outcomes, receipts, inboxes, dead letters, and the group's position. Opening fences the
+former owner, so a sink that was frozen and wakes up cannot claim. Like the engine's checkpoints this
+is crash only: after any error the producer is destroyed and ``open`` finds out what was written.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from threading import Event as Flag
+from typing import NamedTuple
+
+import msgspec
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from rocksdict import AccessType, Options, Rdict, WriteBatch
+
+from orchestrator.codec import Codec, headers_for
+from orchestrator.errors import FencedError, TransactionFailed
+from orchestrator.kafka.clients import consumer_config, producer_config
+from orchestrator.kafka.decoding import decode_blocking
+from orchestrator.kafka.topics import Topology
+from orchestrator.records import Delivery, DeliveryState
+from orchestrator.settings import Settings
+
+TTL_S = 15 * 86_400
+"""The topic forgets after 14 days; the local copy a little later."""
+TRANSACTION_MS = 60_000
+INIT_S = 60.0
+COMMIT_S = 8.0
+"""Shorter than socket.timeout.ms: librdkafka must not repeat a timed-out EndTxn by itself."""
+_OFFSET = b"\x00offset"
+_BATCH = 10_000
+_POLL_S = 0.5
+_METADATA_S = 10.0
+
+
+class Write(NamedTuple):
+    """One record of a transaction. ``value`` None is a tombstone; ``partition`` -1 = by key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]] = []  # noqa: RUF012 - a NamedTuple's default, never changed
+    partition: int = -1
+    timestamp: int = 0
+
+
+class Entry(NamedTuple):
+    """One line for the ledger; ``delivery`` None takes a claim back. ``timestamp`` 0 = now."""
+
+    action_id: str
+    delivery: Delivery | None
+    timestamp: int = 0
+
+
+class Known(msgspec.Struct, array_like=True):
+    """What the local copy keeps of a delivery."""
+
+    state: DeliveryState
+    attempts: int = 0
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Known).decode
+
+
+class Ledger:
+    """See the module docstring. All methods block; one thread at a time."""
+
+    def __init__(
+        self, settings: Settings, codec: Codec, channel: str, partition: int, consumer: Consumer
+    ) -> None:
+        topology = Topology(settings)
+        self.actions = TopicPartition(topology.name("actions", channel), partition)
+        self._topic = topology.name("deliveries", channel)
+        self._partition = partition
+        self._settings = settings
+        self._codec = codec
+        self._consumer = consumer
+        self._transactional_id = f"{settings.app.id}-deliver-{channel}-{partition}"
+        self._path = Path(settings.worker.data_dir, "deliver", channel, str(partition))
+        self._producer: Producer | None = None
+        self._store: Rdict | None = None
+        self._written = 0
+        self._stopped = Flag()
+
+    # -------------------------------------------------------------------------- life
+
+    def open(self) -> int:
+        """Fence the former owner, read what is new in the ledger, return the position.
+
+        The position is the offset of the oldest action without an outcome.
+
+        Raises:
+            TransactionFailed: Not now; try again.
+        """
+        self._producer = None
+        producer = Producer(
+            producer_config(
+                self._settings,
+                **{
+                    "transactional.id": self._transactional_id,
+                    "transaction.timeout.ms": TRANSACTION_MS,
+                },
+            )
+        )
+        try:
+            producer.init_transactions(INIT_S)
+            self._catch_up()
+            committed = self._consumer.committed([self.actions], _METADATA_S)
+        except KafkaException as error:
+            raise _verdict(error) from error
+        self._producer = producer
+        return max(committed[0].offset, 0)
+
+    def close(self) -> None:
+        """Release the directory and drop the producer, without a flush."""
+        self._stopped.set()
+        self._producer = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def confirm_membership(self, position: int) -> bool:
+        """Return whether the group still counts us in: only then may ``open`` be called again.
+
+        A zombie that fenced first and asked later would stop the rightful owner. ``position`` is
+        where the ledger stands anyway.
+        """
+        at = TopicPartition(self.actions.topic, self._partition, position)
+        try:
+            self._consumer.commit(offsets=[at], asynchronous=False)
+        except KafkaException:
+            return False
+        return True
+
+    # ----------------------------------------------------------------------- asking
+
+    def get(self, action_id: str) -> Known | None:
+        """Return what is known of an action."""
+        data = self._rows().get(action_id.encode())
+        return None if data is None else _decode(data)
+
+    # ---------------------------------------------------------------------- writing
+
+    def commit(self, entries: Sequence[Entry], writes: Iterable[Write], position: int) -> None:
+        """Write one transaction and then the local copy.
+
+        Args:
+            entries: Lines of the ledger.
+            writes: What belongs to them: receipts, inboxes, dead letters.
+            position: Where the next owner begins to read.
+
+        Raises:
+            FencedError: Another owner has the partition.
+            TransactionFailed: The outcome is unknown: ``open`` again and ask.
+        """
+        producer = self._producer
+        if producer is None:
+            raise TransactionFailed("the ledger is not open")
+        try:
+            producer.begin_transaction()
+            for entry in entries:
+                self._produce_entry(producer, entry)
+            for write in writes:
+                _produce(producer, write)
+            producer.send_offsets_to_transaction(
+                [TopicPartition(self.actions.topic, self._partition, position)],
+                self._consumer.consumer_group_metadata(),
+                COMMIT_S,
+            )
+            if producer.flush(TRANSACTION_MS / 1000):
+                raise TransactionFailed("the broker did not take all records in time")
+            producer.commit_transaction(COMMIT_S)
+        except KafkaException as error:
+            self._producer = None
+            raise _verdict(error) from error
+        except (BufferError, TransactionFailed) as error:
+            self._producer = None
+            raise TransactionFailed(str(error)) from error
+        self._keep((entry.action_id.encode(), entry.delivery) for entry in entries)
+
+    def _produce_entry(self, producer: Producer, entry: Entry) -> None:
+        value, headers = None, None
+        if entry.delivery:
+            value = self._codec.encode(entry.delivery, self._topic)
+            headers = _headers(headers_for(entry.delivery, self._settings.app.id))
+        producer.produce(
+            self._topic,
+            value,
+            entry.action_id.encode(),
+            partition=self._partition,
+            headers=headers,
+            timestamp=entry.timestamp,
+            on_delivery=self._delivered,
+        )
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._written = max(self._written, (message.offset() or 0) + 1)
+
+    # --------------------------------------------------------------------- local copy
+
+    def _rows(self) -> Rdict:
+        if self._store is None:
+            self._path.mkdir(parents=True, exist_ok=True)
+            self._store = Rdict(
+                str(self._path), Options(raw_mode=True), access_type=AccessType.with_ttl(TTL_S)
+            )
+        return self._store
+
+    def _keep(self, lines: Iterable[tuple[bytes, Delivery | None]]) -> None:
+        rows, batch = self._rows(), WriteBatch(raw_mode=True)
+        for key, delivery in lines:
+            if delivery is None:
+                batch.delete(key)
+            else:
+                batch.put(key, _encode(Known(delivery.state, delivery.attempts)))
+        batch.put(_OFFSET, self._written.to_bytes(8, "big"))
+        rows.write(batch)
+
+    def _wipe(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        shutil.rmtree(self._path, ignore_errors=True)
+        self._written = 0
+
+    def _catch_up(self) -> None:
+        """Bring the local copy to the end of the topic; called after the fence."""
+        stored = self._rows().get(_OFFSET)
+        self._written = int.from_bytes(stored, "big") if stored else 0
+        here = TopicPartition(self._topic, self._partition)
+        reader = Consumer(
+            consumer_config(
+                self._settings, f"{self._transactional_id}-replay", **{"enable.partition.eof": True}
+            )
+        )
+        try:
+            first, end = reader.get_watermark_offsets(here, timeout=_METADATA_S)
+            if not first <= self._written <= end:
+                self._wipe()
+            if self._written == end:
+                return
+            here.offset = max(first, self._written)
+            reader.assign([here])
+            self._replay(reader, end)
+        finally:
+            reader.close()
+
+    def _replay(self, reader: Consumer, end: int) -> None:
+        done = False
+        while not done and not self._stopped.is_set():
+            lines: list[tuple[bytes, Delivery | None]] = []
+            for message in reader.consume(_BATCH, _POLL_S):
+                if error := message.error():
+                    # A position stops before markers: only the end of the partition is the end.
+                    if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                        raise KafkaException(error)
+                    done = (message.offset() or 0) >= end
+                    continue
+                self._written = (message.offset() or 0) + 1
+                if line := self._line(message):
+                    lines.append(line)
+            if done:
+                self._written = max(self._written, end)
+            self._keep(lines)
+
+    def _line(self, message: Message) -> tuple[bytes, Delivery | None] | None:
+        key, value = message.key(), message.value()
+        if key is None:
+            return None
+        if value is None:
+            return key, None
+        record = decode_blocking(self._codec, value, self._stopped)
+        return (key, record) if isinstance(record, Delivery) else None
+
+
+def _headers(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, str | bytes | None]]:
+    return list(headers)
+
+
+def _produce(producer: Producer, write: Write) -> None:
+    producer.produce(
+        write.topic,
+        write.value,
+        write.key,
+        partition=write.partition,
+        headers=_headers(write.headers),
+        timestamp=write.timestamp,
+    )
+
+
+def _verdict(error: KafkaException) -> FencedError | TransactionFailed:
+    told = error.args[0]
+    if told.code() in {
+        KafkaError._FENCED,  # noqa: SLF001 - its public name
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+    }:
+        return FencedError(told.str())
+    return TransactionFailed(told.str())

@@ -1,0 +1,299 @@
+"""One partition of a sink: claims in one transaction, outcomes in a later one, nothing in between.
+
+A turn of ``run`` takes the outcomes that have come in and the actions that may be claimed now, writes
+them in one transaction (group commit: at high rates it grows by itself), and only then starts the
+sends of the new claims. So a crash leaves claims without outcome, and each is resolved by the
+channel's ``on_unknown``; nothing is sent without a claim, and no outcome is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, ParamSpec, TypeVar
+
+from orchestrator.errors import DefinitionMissing, FencedError, TransactionFailed
+from orchestrator.observability import get_logger
+from orchestrator.records import Action
+from orchestrator.sinks import metrics
+from orchestrator.sinks.delivery import Deliverer, Outcome
+from orchestrator.sinks.lanes import Item, Lanes
+from orchestrator.sinks.ledger import Entry, Ledger, Write
+from orchestrator.sinks.records import Recorder
+from orchestrator.sinks.render import Renderer, TemplateFailed
+from orchestrator.sinks.scout import Scout
+
+LAZY_S = 1.0
+"""A position that moved by cancels alone is committed this late."""
+SCOUT_PAUSE_S = 0.05
+DEFINITION_PAUSE_S = 1.0
+MEMBERSHIP_PAUSE_S = 0.5
+P = ParamSpec("P")
+T = TypeVar("T")
+_log = get_logger(__name__)
+
+
+class Slots:
+    """How many customers all partitions of a process serve at a time."""
+
+    def __init__(self, count: int) -> None:
+        self.free = count
+        self.waiting: set[Callable[[], None]] = set()
+
+    def release(self) -> None:
+        """Give one back and wake who waits."""
+        self.free += 1
+        waiting, self.waiting = self.waiting, set()
+        for wake in waiting:
+            wake()
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction will hold, and the sends that follow it."""
+
+    entries: list[Entry] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    sends: list[tuple[Item, Mapping[str, str]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all partitions of a channel share."""
+
+    channel: str
+    renderer: Renderer
+    recorder: Recorder
+    scout: Scout
+    slots: Slots
+    resend: bool
+    """``on_unknown``: whether a claim without outcome is sent again."""
+
+
+class PartitionTask:
+    """Runs on the event loop; the ledger's blocking calls go to threads."""
+
+    def __init__(
+        self, partition: int, position: int, ledger: Ledger, deliverer: Deliverer, tools: Tools
+    ) -> None:
+        self.partition = partition
+        self._ledger = ledger
+        self._deliverer = deliverer
+        self._tools = tools
+        self._lanes = Lanes(position)
+        self._committed = position
+        self._committed_at = monotonic()
+        self._outcomes: list[tuple[Item, Outcome]] = []
+        self._sending: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._io: asyncio.Task[Any] | None = None
+        self._stopping = False
+        self._backlog = metrics.backlog.labels(tools.channel, str(partition))
+
+    @property
+    def backlog(self) -> int:
+        """Items read and not finished; read by the consumer's thread to pause the partition."""
+        return len(self._lanes)
+
+    def feed(self, items: Sequence[Item]) -> None:
+        """Take what was read, in order."""
+        for item in items:
+            if item.action and item.action.kind == "cancel":
+                self._lanes.pass_over(item.offset)  # the scout has it
+            else:
+                self._lanes.add(item)
+        self._backlog.set(len(self._lanes))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until ``stop`` has drained what was in flight."""
+        while not (self._stopping and not self._sending and not self._outcomes):
+            await self._turn()
+            await self._rest()
+        await self._turn()
+
+    def stop(self) -> None:
+        """Claim nothing more; ``run`` ends when every send has an outcome."""
+        self._stopping = True
+        self._deliverer.stop()
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Give up what is still in flight: its claims stand."""
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        if self._io is not None:
+            # A thread cannot be cancelled: the ledger is closed behind its last call.
+            await asyncio.wait([self._io])
+        await asyncio.to_thread(self._ledger.close)
+
+    # --------------------------------------------------------------------------- turns
+
+    async def _rest(self) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), LAZY_S)
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _turn(self) -> None:
+        batch = _Batch()
+        outcomes, self._outcomes = self._outcomes, []
+        for item, outcome in outcomes:
+            self._record(batch, item, outcome)
+        if not self._stopping:
+            self._fill(batch)
+        position = self._lanes.position
+        lazy = position > self._committed and monotonic() - self._committed_at > LAZY_S
+        if batch.entries or batch.writes or lazy:
+            await self._commit(batch, position)
+        for item, fields in batch.sends:
+            self._send(item, fields)
+        self._backlog.set(len(self._lanes))
+
+    def _fill(self, batch: _Batch) -> None:
+        slots = self._tools.slots
+        while slots.free:
+            if not self._tools.scout.is_fresh(self.partition):
+                asyncio.get_running_loop().call_later(SCOUT_PAUSE_S, self._wake.set)
+                return
+            item = self._lanes.take()
+            if item is None:
+                return
+            self._prepare(batch, item)
+        slots.waiting.add(self._wake.set)
+
+    def _prepare(self, batch: _Batch, item: Item) -> None:
+        """Settle an item at once, or claim it."""
+        action = item.action
+        if action is None:
+            if item.dead_letter:
+                batch.writes.append(item.dead_letter)
+            self._lanes.finish(item)
+            return
+        known = self._ledger.get(action.action_id)
+        if known and known.state != "claimed":
+            self._lanes.finish(item)  # read again after a crash: it has its outcome
+            return
+        if known and (ended := self._resolve(action, known.attempts)):
+            self._record(batch, item, ended)
+            return
+        cancelled = self._tools.scout.is_cancelled(self.partition, action.action_id)
+        if not known and (ended := self._deliverer.invalid(action, cancelled=cancelled)):
+            self._record(batch, item, ended)
+            return
+        try:
+            fields = self._tools.renderer.render(action)
+        except TemplateFailed as error:
+            _log.error("a message cannot be rendered", message=action.message, why=str(error))
+            self._record(batch, item, Outcome("failed", "template", 0, str(error)))
+            return
+        except DefinitionMissing as missing:
+            _log.warning("a definition is awaited", definition=action.template, why=str(missing))
+            loop = asyncio.get_running_loop()
+            loop.call_later(DEFINITION_PAUSE_S, self._offer_again, item)
+            return
+        attempts = known.attempts + 1 if known else 1
+        batch.entries.append(self._tools.recorder.claim(action, attempts))
+        batch.sends.append((item, fields))
+        self._tools.slots.free -= 1
+
+    def _resolve(self, action: Action, attempts: int) -> Outcome | None:
+        """A claim without outcome: an earlier owner died in the middle. Never silently."""
+        resolution = "resend" if self._tools.resend else "give_up"
+        metrics.unknown.labels(self._tools.channel, resolution).inc()
+        _log.warning(
+            "claimed without outcome",
+            channel=self._tools.channel,
+            action_id=action.action_id,
+            customer_id=action.customer_id,
+            resolution=resolution,
+        )
+        return None if self._tools.resend else Outcome("unknown", "unknown", attempts)
+
+    def _offer_again(self, item: Item) -> None:
+        self._lanes.put_back(item)
+        self._wake.set()
+
+    def _record(self, batch: _Batch, item: Item, outcome: Outcome) -> None:
+        action = item.action
+        assert action is not None  # noqa: S101 - poison never gets an outcome
+        if entry := self._tools.recorder.line(action, outcome):
+            batch.entries.append(entry)
+        batch.writes.extend(self._tools.recorder.writes(action, outcome))
+        if outcome.state not in {"released", "claimed"}:
+            self._lanes.finish(item)
+            metrics.outcomes.labels(self._tools.channel, outcome.state, outcome.reason or "").inc()
+
+    # --------------------------------------------------------------------------- sends
+
+    def _send(self, item: Item, fields: Mapping[str, str]) -> None:
+        task = asyncio.create_task(self._deliver(item, fields))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _deliver(self, item: Item, fields: Mapping[str, str]) -> None:
+        action = item.action
+        assert action is not None  # noqa: S101 - only actions are claimed
+
+        def cancelled() -> bool:
+            return self._tools.scout.is_cancelled(self.partition, action.action_id)
+
+        try:
+            outcome = await self._deliverer.deliver(action, fields, cancelled)
+            self._outcomes.append((item, outcome))
+        finally:
+            self._tools.slots.release()
+            self._wake.set()
+
+    # -------------------------------------------------------------------- transactions
+
+    async def _commit(self, batch: _Batch, position: int) -> None:
+        """Write the batch; after an error, find out whether it was written, and go on."""
+        written = False
+        while not written:
+            try:
+                with metrics.transaction_seconds.labels(self._tools.channel).time():
+                    await self._in_thread(
+                        self._ledger.commit, batch.entries, batch.writes, position
+                    )
+                written = True
+            except (FencedError, TransactionFailed) as error:
+                _log.warning(
+                    "transaction failed", partition=self.partition, error=str(error) or repr(error)
+                )
+                written = await self._reopen(batch, position)
+        self._committed, self._committed_at = position, monotonic()
+        self._tools.scout.forget(self.partition, position - 1)
+
+    async def _reopen(self, batch: _Batch, position: int) -> bool:
+        """Open the ledger anew and return whether the batch is in it; all of it, or nothing."""
+        while True:
+            if await self._in_thread(self._ledger.confirm_membership, self._committed):
+                try:
+                    found = await self._in_thread(self._ledger.open)
+                except (FencedError, TransactionFailed) as error:
+                    _log.warning("cannot open", partition=self.partition, error=str(error))
+                else:
+                    return self._is_written(batch, found, position)
+            await asyncio.sleep(MEMBERSHIP_PAUSE_S)
+
+    async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._io = io = asyncio.create_task(asyncio.to_thread(call, *args, **kwargs))
+        return await asyncio.shield(io)
+
+    def _is_written(self, batch: _Batch, found: int, position: int) -> bool:
+        if found == position > self._committed:
+            return True
+        for entry in batch.entries:
+            if entry.delivery:
+                known = self._ledger.get(entry.action_id)
+                return (
+                    known is not None
+                    and known.state == entry.delivery.state
+                    and known.attempts == entry.delivery.attempts
+                )
+        return False

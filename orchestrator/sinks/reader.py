@@ -1,0 +1,187 @@
+"""The sink's consumer: group membership, rebalances, decoding, back-pressure; a thread of its own.
+
+Rebalances are cooperative: only partitions that move stand still. A partition that is assigned is
+opened (the former owner fenced, its ledger read) before its first record is asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from orchestrator.codec import Codec
+from orchestrator.errors import DecodeError
+from orchestrator.kafka.clients import consumer_config
+from orchestrator.kafka.dead_letters import dead_letter_headers
+from orchestrator.kafka.decoding import decode_blocking
+from orchestrator.kafka.topics import Topology
+from orchestrator.observability import get_logger, metrics
+from orchestrator.records import Action
+from orchestrator.settings import Settings
+from orchestrator.sinks.lanes import Item
+from orchestrator.sinks.ledger import Write
+
+HIGH = 2_000
+"""Items of one partition in memory above which it is paused ..."""
+LOW = 1_000
+"""... and below which it is resumed."""
+_BATCH = 500
+_POLL_S = 0.1
+_log = get_logger(__name__)
+
+
+class Owner(Protocol):
+    """Who works on the partitions. Called from the reader's thread; may block."""
+
+    def opened(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Open partitions; return the position of each."""
+        ...
+
+    def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
+        """Bring partitions to an end; ``lost``: somebody else may have them already."""
+        ...
+
+    def feed(self, partition: int, items: Sequence[Item]) -> None:
+        """Take what was read."""
+        ...
+
+    def backlog(self, partition: int) -> int:
+        """Return how many items of a partition are in memory."""
+        ...
+
+
+class Reader:
+    """See the module docstring."""
+
+    def __init__(self, settings: Settings, codec: Codec, channel: str) -> None:
+        topology = Topology(settings)
+        self.topic = topology.name("actions", channel)
+        self._dead_letters = topology.name("dead-letters")
+        self._log_clock = topology.log_clock
+        self._role = f"deliver-{channel}"
+        self._codec = codec
+        self.consumer = Consumer(
+            consumer_config(
+                settings,
+                f"{settings.app.id}-{self._role}",
+                **{"partition.assignment.strategy": "cooperative-sticky"},
+            )
+        )
+        self._owner: Owner | None = None
+        self._assigned: set[int] = set()
+        self._paused: set[int] = set()
+        self._stopped = threading.Event()
+        self._failed: Callable[[BaseException], None] = lambda _: None
+        self._thread = threading.Thread(target=self._run, name=self._role, daemon=True)
+
+    def start(self, owner: Owner, failed: Callable[[BaseException], None]) -> None:
+        """Join the group. ``failed`` hears of whatever ends the thread early."""
+        self._owner, self._failed = owner, failed
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the group; partitions are revoked on the way. Blocks."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # ------------------------------------------------------------------------- thread
+
+    def _run(self) -> None:
+        try:
+            self.consumer.subscribe(
+                [self.topic],
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+            while not self._stopped.is_set():
+                self._read()
+        except BaseException as error:  # noqa: BLE001 - handed to the event loop, which ends the role
+            self._failed(error)
+        finally:
+            self.consumer.close()
+
+    def _read(self) -> None:
+        items: dict[int, list[Item]] = {}
+        for message in self.consumer.consume(_BATCH, _POLL_S):
+            if error := message.error():
+                if error.fatal():
+                    raise KafkaException(error)
+                _log.warning("action topic", error=error.str())
+                continue
+            items.setdefault(message.partition() or 0, []).append(self._item(message))
+        for partition, read in items.items():
+            if partition in self._assigned:
+                self._owned.feed(partition, read)
+        self._press_back()
+
+    def _press_back(self) -> None:
+        for partition in self._assigned:
+            backlog = self._owned.backlog(partition)
+            if backlog > HIGH and partition not in self._paused:
+                self.consumer.pause([TopicPartition(self.topic, partition)])
+                self._paused.add(partition)
+            elif backlog < LOW and partition in self._paused:
+                self.consumer.resume([TopicPartition(self.topic, partition)])
+                self._paused.discard(partition)
+
+    def _item(self, message: Message) -> Item:
+        offset, value = message.offset() or 0, message.value()
+        try:
+            record = decode_blocking(self._codec, value or b"", self._stopped)
+        except DecodeError as error:
+            return self._poison(message, offset, error.cause, str(error))
+        if isinstance(record, Action):
+            return Item(offset, record)
+        return self._poison(message, offset, "wrong_record", f"a {type(record).__name__}")
+
+    def _poison(self, message: Message, offset: int, cause: str, text: str) -> Item:
+        metrics.dead_letters.labels(self._role, cause).inc()
+        sent = message.headers() or []
+        original = [
+            (name, value.encode() if isinstance(value, str) else value or b"")
+            for name, value in (sent.items() if isinstance(sent, dict) else sent)
+        ]
+        headers = dead_letter_headers(
+            self._role,
+            cause,
+            text,
+            topic=self.topic,
+            partition=message.partition() or 0,
+            offset=offset,
+            original=original,
+        )
+        at = message.timestamp()[1] if self._log_clock else 0
+        write = Write(self._dead_letters, message.key(), message.value(), headers, timestamp=at)
+        return Item(offset, None, write)
+
+    @property
+    def _owned(self) -> Owner:
+        assert self._owner is not None  # noqa: S101 - set before the thread starts
+        return self._owner
+
+    # ---------------------------------------------------------------------- rebalances
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        positions = self._owned.opened([one.partition for one in partitions])
+        for one in partitions:
+            one.offset = positions[one.partition]
+        consumer.incremental_assign(partitions)
+        self._assigned |= positions.keys()
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._drop(consumer, partitions, lost=False)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._drop(consumer, partitions, lost=True)
+
+    def _drop(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
+        numbers = [one.partition for one in partitions]
+        self._assigned.difference_update(numbers)
+        self._paused.difference_update(numbers)
+        self._owned.revoked(numbers, lost=lost)
+        consumer.incremental_unassign(partitions)
