@@ -10,10 +10,10 @@ from orchestrator.stages.decide import consent, windows
 from orchestrator.stages.decide.state import FLAGS
 from orchestrator.stages.decide.trait_values import (
     COMPARE,
-    NEVER_SEEN,
     count_key,
     last_key,
     read,
+    stored,
     when_crosses,
 )
 from orchestrator.stages.decide.values import properties_of
@@ -106,7 +106,7 @@ class CustomerScope:
             return (self.customer.profile.lifecycle or None) if name == "lifecycle" else None
         if trait.expression is not None:
             return trait.expression.evaluate(self)
-        state = self.customer.profile.traits.get(name, NEVER_SEEN)
+        state = stored(self.customer.profile, trait)
         return read(trait, state, self.now, self._calendar or self.calendar)
 
     def event(self, name: str) -> Value:
@@ -162,9 +162,9 @@ class CustomerScope:
     def when_trait_crosses(self, name: str, comparison: Comparison, bound: float) -> int | None:
         """For traits that move with time (score, windowed count and sum)."""
         trait = self.catalog.traits.get(name)
-        state = self.customer.profile.traits.get(name)
-        if trait is None or state is None:
+        if trait is None:
             return None
+        state = stored(self.customer.profile, trait)
         return when_crosses(trait, state, self.now, comparison, bound)
 
     def when_count_crosses(

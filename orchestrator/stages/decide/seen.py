@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from orchestrator.ids import SEPARATOR
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from orchestrator.records import Event
     from orchestrator.stages.decide.state import Profile
 
@@ -63,3 +65,12 @@ def forget(profile: Profile, now: int) -> None:
     if drop:
         profile.seen = profile.seen[drop * ID_BYTES :]
         profile.seen_at = times[drop * TIME_BYTES :]
+
+
+def remembered(profile: Profile) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the ids with their log times, oldest first, as they are stored."""
+    for number in range(len(profile.seen) // ID_BYTES):
+        yield (
+            profile.seen[number * ID_BYTES : (number + 1) * ID_BYTES],
+            profile.seen_at[number * TIME_BYTES : (number + 1) * TIME_BYTES],
+        )

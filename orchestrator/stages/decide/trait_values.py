@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.expressions.scope import Value as ExpressionValue
     from orchestrator.stages.calendar import Calendar
     from orchestrator.stages.catalog import Trait
+    from orchestrator.stages.decide.state import Profile
 
 NEVER_SEEN = TraitState()
 """Stands for a trait that has no state; never changed."""
@@ -40,11 +41,29 @@ def last_key(type_: str) -> str:
     return f"@{type_}"
 
 
-def read(trait: Trait, state: TraitState, now: int, calendar: Calendar) -> ExpressionValue:
-    """Return the value of a stored trait (all kinds but ``expr``) at ``now``.
+def shaped(trait: Trait, state: TraitState) -> bool:
+    """Return whether ``state`` has the form that ``trait`` gives it.
 
-    What an earlier definition of the trait left behind and does not fit is as good as missing.
+    It has not when an earlier catalog had another kind of trait under that name: such a state is as
+    good as none, and the trait begins anew.
     """
+    if trait.window_ms is not None:
+        return not state.open and len(state.amounts) == (
+            len(state.hits) if trait.kind == "sum" else 0
+        )
+    if trait.kind == "set" or trait.by is not None:
+        return len(state.open) == len(state.hits) and not state.older
+    return not state.open and not state.hits
+
+
+def stored(profile: Profile, trait: Trait) -> TraitState:
+    """Return the state of ``trait``; ``NEVER_SEEN`` if there is none that fits."""
+    state = profile.traits.get(trait.name)
+    return NEVER_SEEN if state is None or not shaped(trait, state) else state
+
+
+def read(trait: Trait, state: TraitState, now: int, calendar: Calendar) -> ExpressionValue:
+    """Return the value of a stored trait (all kinds but ``expr``) at ``now``."""
     match trait.kind:
         case "count" | "sum":
             return _number(_amount(trait, state, now), trait)

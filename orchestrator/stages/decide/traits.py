@@ -15,7 +15,7 @@ from orchestrator.stages.decide import scores, windows
 from orchestrator.stages.decide.event_time import event_time
 from orchestrator.stages.decide.scope import CustomerScope
 from orchestrator.stages.decide.state import TraitState
-from orchestrator.stages.decide.trait_values import count_key, last_key
+from orchestrator.stages.decide.trait_values import NEVER_SEEN, count_key, last_key, stored
 from orchestrator.stages.decide.values import add, fit, is_number, order
 
 if TYPE_CHECKING:
@@ -47,19 +47,18 @@ def apply_event(
         trait = catalog.traits[name]
         if trait.condition is not None and not trait.condition.holds(scope):
             continue
-        state = customer.profile.traits.get(name) or TraitState()
+        state = stored(customer.profile, trait)
+        if state is NEVER_SEEN:
+            state = TraitState()
         if _feed(trait, state, event.type, at, now, scope):
             changed.add(name)
-        if state != _EMPTY:
+        if state != NEVER_SEEN:
             customer.profile.traits[name] = state
     if trackers := _trackers(catalog.counts, catalog.lasts).get(event.type):
         changed |= _track(customer, trackers, event.type, at, now)
     if changed:
         scope.forget_zone()
     return changed
-
-
-_EMPTY = TraitState()
 
 
 # ------------------------------------------------------------------------------- plain traits

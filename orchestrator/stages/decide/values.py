@@ -46,14 +46,18 @@ def fit(value: ExpressionValue, type_: TraitType, calendar: Calendar) -> Value: 
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether ``value`` is a finite number (a boolean is none)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    """Return whether ``value`` is a number that can be kept: no boolean, finite, at most 64 bits."""
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and -_LONG <= value < _LONG
 
 
 def add(left: float, right: float) -> float:
     """Return the sum; a long that would overflow becomes a double, as MessagePack has no more."""
     total = left + right
-    return total if isinstance(total, float) or -_LONG <= total < _LONG else float(total)
+    if isinstance(total, int) and not -_LONG <= total < _LONG:
+        return float(total)
+    return total
 
 
 def order(value: Value) -> tuple[int, float, str]:
@@ -62,11 +66,11 @@ def order(value: Value) -> tuple[int, float, str]:
         case None:
             return (0, 0.0, "")
         case bool():
-            return (1, float(value), "")
+            return (1, value, "")
         case str():
             return (3, 0.0, value)
         case _:
-            return (2, float(value), type(value).__name__)
+            return (2, value, type(value).__name__)
 
 
 def properties_of(event: Event, catalog: Catalog, calendar: Calendar) -> Mapping[str, Value]:
