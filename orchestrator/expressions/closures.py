@@ -267,9 +267,7 @@ def _calculate(operation: tree.Operation, left: Value, right: Value, *, double: 
     if left.__class__ not in (int, float) or right.__class__ not in (int, float):
         return None
     if double or left.__class__ is float or right.__class__ is float:
-        return _calculate_double(
-            operation, float(left)), float(cast("Number", right)
-        )
+        return _calculate_double(operation, float(left), float(right))
     one, two = cast("int", left), cast("int", right)
     match operation:
         case "+":
