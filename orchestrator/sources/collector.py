@@ -1,0 +1,254 @@
+"""The HTTP collector: Segment's tracking API in front of the events topic.
+
+2xx means that Kafka has acknowledged every accepted event. 429 means too many bytes are on their way
+in this process; 503 that Kafka or the catalog is not there: both say when to come again, and SDKs do.
+What cannot be mapped is a dead letter with its original bytes: a single request is told 400, a batch
+goes on and names the refused ones in its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from time import perf_counter, time
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from orchestrator.codec import open_codec
+from orchestrator.errors import InputError, UnavailableError
+from orchestrator.kafka.definitions import DefinitionStore
+from orchestrator.kafka.inbox import InboxTable
+from orchestrator.kafka.topics import Logical, Topology
+from orchestrator.observability import get_logger
+from orchestrator.observability.metrics import exposition
+from orchestrator.settings import Settings
+from orchestrator.sources import metrics
+from orchestrator.sources.access import WriteKeys, key_of_header
+from orchestrator.sources.inbox_api import InboxApi
+from orchestrator.sources.intake import MAX_BODY, Intake, Taken, key_of_body
+from orchestrator.sources.mapping import Kind, Origin
+from orchestrator.sources.producer import EventProducer
+from orchestrator.sources.profile import AppliedKinds
+
+MAX_IN_FLIGHT = 64 * 1024 * 1024
+"""Bytes of bodies that are being read or wait for Kafka; beyond it callers are sent away."""
+RETRY_AFTER_S = "1"
+START_S = 60.0
+KINDS: tuple[Kind, ...] = ("track", "identify", "page", "screen", "group", "alias")
+_NEEDS = ("events", "inbox", "definitions", "dead-letters")
+_WRITES: tuple[Logical, ...] = ("events", "inbox")
+_log = get_logger(__name__)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Collector:
+    """The handlers of the tracking API. ``wall`` gives the time of day in epoch ms."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        producer: EventProducer,
+        keys: WriteKeys,
+        ready: Callable[[], object],
+        wall: Callable[[], int],
+    ) -> None:
+        self._intake = intake
+        self._producer = producer
+        self._keys = keys
+        self._ready = ready
+        self._wall = wall
+        self._in_flight = 0
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the tracking API, health and metrics."""
+        singles = [web.post(f"/v1/{kind}", self._single(kind)) for kind in KINDS]
+        return [
+            *singles,
+            web.post("/v1/batch", self._handler(None)),
+            web.get("/healthz", self._health),
+            web.get("/metrics", _metrics),
+        ]
+
+    def _single(self, kind: Kind) -> Handler:
+        return self._handler(kind)
+
+    def _handler(self, kind: Kind | None) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            expected = min(request.content_length or MAX_BODY, MAX_BODY)
+            if self._in_flight + expected > MAX_IN_FLIGHT:
+                raise web.HTTPTooManyRequests(headers={"Retry-After": RETRY_AFTER_S})
+            self._in_flight += expected
+            metrics.in_flight_bytes.set(self._in_flight)
+            try:
+                return await self._take(kind, request)
+            finally:
+                self._in_flight -= expected
+
+        return handle
+
+    async def _take(self, kind: Kind | None, request: web.Request) -> web.Response:
+        received = self._wall()
+        body = await request.read()
+        said = key_of_header(request.headers.get("Authorization", "")) or key_of_body(body)
+        origin = self._keys.origin(said)
+        if origin is None:
+            raise web.HTTPUnauthorized(text="the write key is missing or not known")
+        try:
+            taken = self._intake.take(kind, body, origin, received)
+        except InputError as error:
+            await self._bury(body, origin, error, received)
+            raise web.HTTPBadRequest(text=str(error)) from error
+        await self._producer.send(taken.records)
+        return _answer(kind, taken)
+
+    async def _bury(self, body: bytes, origin: Origin, error: InputError, received: int) -> None:
+        if dead := self._intake.refuse(body, origin, error, received):
+            await self._producer.send([dead])
+
+    async def _health(self, _: web.Request) -> web.Response:
+        self._ready()
+        return web.json_response({"status": "ok"})
+
+
+def _answer(kind: Kind | None, taken: Taken) -> web.Response:
+    """200 if anything was taken; the status of a single event's refusal tells its kind."""
+    status = 200
+    if taken.refused and not taken.accepted:
+        only_forbidden = all(one.cause == "forbidden" for one in taken.refused)
+        status = web.HTTPForbidden.status_code if only_forbidden else 400
+    said: dict[str, Any] = {"success": status == web.HTTPOk.status_code}
+    if kind is None:
+        said |= {"accepted": taken.accepted, "refused": taken.refused}
+    elif taken.refused:
+        said |= {"cause": taken.refused[0].cause, "message": taken.refused[0].message}
+    body = msgspec.json.encode(said)
+    return web.Response(status=status, body=body, content_type="application/json")
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+# ----------------------------------------------------------------------------- middlewares
+
+
+@web.middleware
+async def judge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what is away into 503 with Retry-After, errors into JSON, and time every request."""
+    started, status = perf_counter(), 500
+    try:
+        response = await handler(request)
+        status = response.status
+    except UnavailableError as error:
+        status = web.HTTPServiceUnavailable.status_code
+        response = _error(status, str(error), {"Retry-After": RETRY_AFTER_S})
+    except web.HTTPException as error:
+        status = error.status
+        kept = {
+            name: error.headers[name] for name in ("Retry-After", "Allow") if name in error.headers
+        }
+        response = _error(status, error.text or error.reason, kept)
+    finally:
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource else "other"
+        metrics.request_seconds.labels(route, str(status)).observe(perf_counter() - started)
+    return response
+
+
+def _error(status: int, message: str, headers: dict[str, str]) -> web.Response:
+    said = {"success": False, "message": message}
+    return web.json_response(said, status=status, headers=headers)
+
+
+def cors(origins: list[str]) -> Middleware:
+    """Return the middleware that lets browsers of these origins in; ``*`` = all."""
+
+    def allowed(origin: str) -> bool:
+        return "*" in origins or origin in origins
+
+    @web.middleware
+    async def share(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin", "")
+        preflight = (
+            request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        )
+        response = web.Response(status=204) if preflight else await handler(request)
+        if origin and allowed(origin):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+            if preflight:
+                response.headers["Access-Control-Allow-Methods"] = "GET, POST"
+                response.headers["Access-Control-Allow-Headers"] = (
+                    "Authorization, Content-Type, Content-Encoding"
+                )
+                response.headers["Access-Control-Max-Age"] = "86400"
+        return response
+
+    return share
+
+
+# ------------------------------------------------------------------------------ composition
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[web.Application]:
+    """Yield the collector's application with everything that it stands on."""
+    codec, topology = open_codec(settings), Topology(settings)
+    await asyncio.to_thread(topology.verify, *_NEEDS)
+    await asyncio.to_thread(codec.prepare, topology.names(*_WRITES))
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(DefinitionStore(settings, codec))
+        await asyncio.to_thread(store.wait_until_read, START_S)
+        producer = EventProducer(settings)
+        stack.push_async_callback(producer.close)
+        kinds = AppliedKinds(store)
+        collector = Collector(
+            Intake(topology, codec, kinds.get),
+            producer,
+            WriteKeys(settings.collector.write_keys),
+            kinds.get,
+            _wall,
+        )
+        app = web.Application(
+            client_max_size=MAX_BODY, middlewares=[cors(settings.collector.cors_origins), judge]
+        )
+        app.add_routes(collector.routes())
+        if secret := settings.collector.inbox_secret:
+            table = await asyncio.to_thread(InboxTable(settings, codec).start)
+            stack.callback(table.close)
+            if not await asyncio.to_thread(table.catch_up, START_S):
+                _log.warning("the inboxes are still being read")
+            inbox = InboxApi(topology, codec, table, producer, secret.reveal(), _wall)
+            app.router.add_get("/v1/inbox/{token}", inbox.show)
+            app.router.add_post("/v1/inbox/{token}/read", inbox.read)
+        yield app
+
+
+@asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[int]:
+    """Listen at ``collector.host`` and ``port``; yield the port (for port 0: which one)."""
+    async with open_app(settings) as app:
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, settings.collector.host, settings.collector.port)
+            await site.start()
+            port = int(runner.addresses[0][1])
+            _log.info("collecting", host=settings.collector.host, port=port)
+            yield port
+        finally:
+            await runner.cleanup()
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until ``stop`` is set; requests in flight come to an end."""
+    async with serve(settings):
+        await stop.wait()
+
+
+def _wall() -> int:
+    return int(time() * 1000)
