@@ -1,0 +1,66 @@
+"""A real SMTP server that keeps what it receives: for demos and tests."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from aiosmtpd.controller import Controller
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+    from types import TracebackType
+
+
+class MailServer:
+    """Listens on a free port of 127.0.0.1; a context manager. ``messages`` grows as mail arrives."""
+
+    def __init__(self) -> None:
+        self._arrived = threading.Condition()
+        self._messages: list[EmailMessage] = []
+        self._controller = Controller(self, hostname="127.0.0.1", port=0)
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        """Take one message."""
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        with self._arrived:
+            self._messages.append(message)
+            self._arrived.notify_all()
+        return "250 OK"
+
+    @property
+    def messages(self) -> list[EmailMessage]:
+        """Everything received so far, oldest first."""
+        with self._arrived:
+            return list(self._messages)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port: int = self._controller.server.sockets[0].getsockname()[1]
+        return port
+
+    def wait_for(self, count: int, timeout: float) -> list[EmailMessage]:
+        """Return the messages once there are ``count``.
+
+        Raises:
+            TimeoutError: There are fewer after ``timeout`` seconds.
+        """
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self._messages) >= count, timeout):
+                raise TimeoutError(f"{len(self._messages)} of {count} e-mails after {timeout:g} s")
+            return list(self._messages)
+
+    def __enter__(self) -> Self:
+        self._controller.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._controller.stop()
