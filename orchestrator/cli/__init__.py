@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from orchestrator.cli.lazy import LazyGroup
+from orchestrator.cli.output import output_option
 from orchestrator.cli.session import Session
 from orchestrator.errors import FatalError, OrchestratorError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FINDINGS", "Session", "main", "root", "run"]
+__all__ = ["FINDINGS", "Session", "main", "output_option", "root", "run"]
 
 OK: Final = 0
 FINDINGS: Final = 1
@@ -78,6 +80,10 @@ def run(args: Sequence[str]) -> int:
     except OrchestratorError as error:
         _report(session, type(error).__name__, str(error))
         return _code(error)
+    except Exception:  # noqa: BLE001 - the last resort of the process: a bug, said aloud
+        # Python's own exit code 1 would read as findings.
+        traceback.print_exc()
+        return FATAL
     return code if isinstance(code, int) else OK
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import ssl
-import time
 from collections import Counter
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.errors import SettingsError
@@ -38,6 +38,7 @@ _PRODUCER_DEFAULTS: Final[dict[str, Any]] = {
     "linger.ms": 5,
     "delivery.timeout.ms": 120_000,
 }
+_DELIVERY_TIMEOUT: Final = frozenset({"delivery.timeout.ms", "message.timeout.ms"})
 _PRODUCER_RULES: Final[dict[str, Any]] = {
     # Java's hash: librdkafka's own default would put a customer on another partition.
     "partitioner": "murmur2_random",
@@ -89,8 +90,11 @@ def producer_config(settings: Settings, **extra: Any) -> dict[str, Any]:
 
     Example: ``producer_config(settings, **{"transactional.id": "journey-decide-0"})``.
     """
-    common = _without(common_config(settings), _CONSUMER_ONLY)
-    return {**_PRODUCER_DEFAULTS, **common, **_PRODUCER_RULES, **extra}
+    common = {**_PRODUCER_DEFAULTS, **_without(common_config(settings), _CONSUMER_ONLY)}
+    if "transactional.id" in extra:
+        # The transaction bounds it; librdkafka refuses a longer one and fits it in if not given.
+        common = _without(common, _DELIVERY_TIMEOUT)
+    return {**common, **_PRODUCER_RULES, **extra}
 
 
 def consumer_config(settings: Settings, group: str, **extra: Any) -> dict[str, Any]:
@@ -125,7 +129,7 @@ class Calm(logging.Filter):
         """Return whether this line may be written now."""
         # librdkafka logs "%s [%s] %s": facility, client, text. One kind = one facility or error.
         kind = str(record.args[0]) if isinstance(record.args, tuple) and record.args else record.msg
-        now = time.monotonic()
+        now = monotonic()
         if now - self._last.get(kind, -QUIET_S) < QUIET_S:
             self._held[kind] += 1
             return False

@@ -80,7 +80,8 @@ def apply(topology: Topology) -> list[Change]:
     if altered:
         for resource, future in admin.incremental_alter_configs(altered).items():
             _settled(future, f"configure {resource.name}")
-    _wait_until_known(admin, [topic.topic for topic in new])
+    if new or altered:
+        _wait_until_settled(topology, admin)
     return changes
 
 
@@ -186,19 +187,20 @@ def _settled(future: Future[None], what: str, but: int | None = None) -> None:
             raise CouldNotRun(f"{what}: {error.args[0].str()}") from error
 
 
-def _wait_until_known(admin: AdminClient, names: list[str]) -> None:
-    """Creation is asynchronous: a producer that starts now must find every partition's leader."""
+def _wait_until_settled(topology: Topology, admin: AdminClient) -> None:
+    """Changes spread through a cluster: a role that starts now must find all of them in place."""
     deadline = time.monotonic() + SETTLE_S
-    while names:
+    wanted = {spec.name for spec in topology.specs()}
+    while True:
+        pending = {change.topic for change in plan(topology) if change.action != "refuse"}
         known = admin.list_topics(timeout=ANSWER_S).topics
-        names = [
+        pending |= {
             name
-            for name in names
-            if name not in known
-            or known[name].error is not None
-            or any(part.leader < 0 for part in known[name].partitions.values())
-        ]
-        if names and time.monotonic() > deadline:
-            raise CouldNotRun(f"created, but still without leaders: {', '.join(names)}")
-        if names:
-            time.sleep(0.05)
+            for name in wanted & known.keys()
+            if any(part.leader < 0 for part in known[name].partitions.values())
+        }
+        if not pending:
+            return
+        if time.monotonic() > deadline:
+            raise CouldNotRun(f"changed, but not in place yet: {', '.join(sorted(pending))}")
+        time.sleep(0.05)

@@ -81,25 +81,27 @@ def read_definitions(settings: Settings, codec: Codec) -> Definitions:
     """
     found = Definitions()
     topic = Topology(settings).name("definitions")
+    away = f"{topic} cannot be read from Kafka at {','.join(bootstrap_servers(settings))}"
     with _reader(settings, topic) as consumer:
+        try:
+            known = consumer.list_topics(topic, timeout=READ_S).topics[topic]
+        except KafkaException as error:
+            raise BrokerUnavailable(f"{away}: {error.args[0].str()}") from error
+        if known.error is not None:
+            raise TopologyError(f"{topic} is missing: run `orchestrator topics apply`")
         deadline = time.monotonic() + READ_S
         while time.monotonic() < deadline:
             message = consumer.poll(POLL_S)
             if message is None:
                 continue
-            error = message.error()
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+            if message.error() is None:
+                deadline = time.monotonic() + READ_S
+                record = _decode(codec, message)
+                if record is not None:
+                    found.add(record)
+            elif _is_end(message):
                 return found
-            if error is not None:
-                _judge(error, topic)
-                continue
-            deadline = time.monotonic() + READ_S
-            record = _decode(codec, message)
-            if record is not None:
-                found.add(record)
-    raise BrokerUnavailable(
-        f"{topic} cannot be read from Kafka at {','.join(bootstrap_servers(settings))}"
-    )
+    raise BrokerUnavailable(away)
 
 
 def read_catalog(settings: Settings, codec: Codec) -> CatalogSwitch | None:
@@ -186,10 +188,9 @@ class DefinitionStore:
                 message = consumer.poll(POLL_S)
                 if message is None:
                     continue
-                error = message.error()
-                if error is None:
+                if message.error() is None:
                     self._take(message)
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                elif _is_end(message):
                     with self._news:
                         self._at_end = True
                         self._news.notify_all()
@@ -238,8 +239,6 @@ def _decode(codec: Codec, message: Message) -> Record | None:
         return None
 
 
-def _judge(error: KafkaError, topic: str) -> None:
-    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        raise TopologyError(f"{topic} is missing: run `orchestrator topics apply`")
-    if error.fatal():
-        raise BrokerUnavailable(str(KafkaException(error)))
+def _is_end(message: Message) -> bool:
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - its public name
