@@ -222,6 +222,9 @@ class Broker:
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             "transaction.state.log.num.partitions": "4",
+            # After a crash the controller waits so long for the former incarnation (default 9 s).
+            "broker.session.timeout.ms": "4000",
+            "broker.heartbeat.interval.ms": "1000",
             "log.cleaner.dedupe.buffer.size": str(32 * 1024 * 1024),
             **self._properties,
         }

@@ -113,7 +113,7 @@ def _collect(schema: Any, namespace: str, into: dict[str, Any]) -> None:
                 _collect(branch, namespace, into)
         case dict():
             namespace = schema.get("namespace", namespace)
-            if schema.get("type") in _NAMED:
+            if isinstance(schema["type"], str) and schema["type"] in _NAMED:
                 name = str(schema["name"])
                 into[name] = schema
                 into[f"{namespace}.{name}"] = schema
