@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from traceback import format_exception
 
-from orchestrator.engine.ports import Headers, LogRecord, Output, TaskId
+from orchestrator.engine.ports import LogRecord, Output, TaskId
 from orchestrator.errors import PoisonError
+from orchestrator.kafka.dead_letters import dead_letter_headers
 
 MINUTE_S = 60.0
-_MAX_TRACE = 4_000
-"""Characters: the end of a traceback tells most."""
 
 
 def cause_of(error: BaseException) -> str:
@@ -21,8 +19,16 @@ def cause_of(error: BaseException) -> str:
 def for_record(
     topic: str, source: str, task: TaskId, record: LogRecord, error: BaseException, now: int
 ) -> Output:
-    """Return the dead letter of a record, as Kafka Connect's tools know it."""
-    headers = [*record.headers, *_why(source, task, record.offset, error)]
+    """Return the dead letter of a record: its key, bytes and headers, and why."""
+    headers = dead_letter_headers(
+        task.stage,
+        cause_of(error),
+        str(error),
+        topic=source,
+        partition=task.partition,
+        offset=record.offset,
+        original=record.headers,
+    )
     return Output(topic, record.key, record.value, headers, now)
 
 
@@ -30,35 +36,15 @@ def for_key(
     topic: str, source: str, task: TaskId, key: str, doing: str, at: int, error: BaseException
 ) -> Output:
     """Return the dead letter of a timer or of a catalog switch: there is no record, only a key."""
-    headers = [
-        *_why(source, task, None, error),
-        ("orchestrator.doing", doing.encode()),
-        ("orchestrator.at", str(at).encode()),
-    ]
+    headers = dead_letter_headers(
+        task.stage,
+        cause_of(error),
+        str(error),
+        topic=source,
+        partition=task.partition,
+        original=[("orchestrator.doing", doing.encode()), ("orchestrator.at", str(at).encode())],
+    )
     return Output(topic, key.encode(), b"", headers, at)
-
-
-def _why(
-    source: str, task: TaskId, offset: int | None, error: BaseException
-) -> list[tuple[str, bytes]]:
-    told: dict[str, str] = {
-        "topic": source,
-        "partition": str(task.partition),
-        "offset": "" if offset is None else str(offset),
-        "connector.name": task.stage,
-        "stage": task.stage,
-        "cause": cause_of(error),
-        "exception.class.name": type(error).__name__,
-        "exception.message": str(error),
-    }
-    if not isinstance(error, PoisonError):
-        told["exception.stacktrace"] = "".join(format_exception(error))[-_MAX_TRACE:]
-    return [(f"__connect.errors.{name}", text.encode()) for name, text in told.items()]
-
-
-def headers_dict(headers: Headers) -> dict[str, str]:
-    """Return headers as text, for reading dead letters."""
-    return {name: value.decode(errors="replace") for name, value in headers}
 
 
 class DeadLetterGuard:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from orchestrator.engine.ports import Codec
-from orchestrator.errors import DecodeError, UnavailableError
+from orchestrator.errors import DecodeError, SchemaNotLoaded, UnavailableError
 from orchestrator.records import Record
 
 
@@ -25,25 +27,11 @@ class Blocked(Exception):  # noqa: N818 - a state of the partition, not an error
         """
 
 
-class SchemaAway(Blocked):
-    """The schema of a record has not been fetched yet."""
-
-    def __init__(self, why: UnavailableError, decoder: Decoder, schema_id: int) -> None:
-        super().__init__(why)
-        self._decoder = decoder
-        self._schema_id = schema_id
-
-    def remedy(self) -> None:
-        """Fetch it."""
-        self._decoder.load(self._schema_id)
-
-
 class Decoder:
-    """The codec, and which schema ids the registry does not know."""
+    """The codec as the core sees it: a record, poison, or a block."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
-        self._unknown: dict[int, DecodeError] = {}
 
     def decode(self, value: bytes | None) -> Record:
         """Return the record.
@@ -56,22 +44,19 @@ class Decoder:
             raise DecodeError("a record with a key and no value", cause="tombstone")
         try:
             return self._codec.decode(value)
-        except UnavailableError as away:
-            schema_id = getattr(away, "schema_id", None)
-            if schema_id is None:
-                raise Blocked(away) from away
-            unknown = self._unknown.get(schema_id)
-            if unknown is not None:
-                raise unknown from None
-            raise SchemaAway(away, self, schema_id) from away
+        except SchemaNotLoaded as away:
+            raise SchemaAway(away, self._codec) from away
 
-    def load(self, schema_id: int) -> None:
-        """Fetch a schema; blocks.
 
-        Raises:
-            UnavailableError: The registry is away.
-        """
-        try:
-            self._codec.load(schema_id)
-        except DecodeError as unknown:
-            self._unknown[schema_id] = unknown
+class SchemaAway(Blocked):
+    """The schema of a record has not been fetched yet."""
+
+    def __init__(self, why: SchemaNotLoaded, codec: Codec) -> None:
+        super().__init__(why)
+        self._schema_id = why.schema_id
+        self._codec = codec
+
+    def remedy(self) -> None:
+        """Fetch it. A schema that the registry does not know makes the record poison."""
+        with suppress(DecodeError):  # decoding again will say so
+            self._codec.load(self._schema_id)

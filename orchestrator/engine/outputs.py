@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.engine.ports import Codec, Envelope, Output, TopicNames
+from orchestrator.engine.ports import Codec, Envelope, Headers, Output, TopicNames
 from orchestrator.errors import OversizeError
 from orchestrator.stages.protocol import Emit
 
@@ -21,8 +21,8 @@ class OutputEncoder:
         self._max_message = max_message
         self.dead_letters = names("dead-letters")
 
-    def encode(self, emits: Iterable[Emit], now: int) -> list[Output]:
-        """Return the outputs of one input.
+    def encode(self, emits: Iterable[Emit], now: int, original: Headers = ()) -> list[Output]:
+        """Return the outputs of one input; what is passed through keeps ``original`` headers.
 
         Raises:
             OversizeError: One of them would be refused by the broker.
@@ -34,7 +34,7 @@ class OutputEncoder:
             if value is None and emit.record is not None:
                 value = self._codec.encode(emit.record, topic)
             key = emit.key.encode()
-            headers = self._envelope.write(emit, now)
+            headers = self._envelope.write(emit, original)
             size = len(key) + len(value or b"") + sum(len(n) + len(v) for n, v in headers)
             if size > self._max_message:
                 raise OversizeError(f"{topic}: {size} bytes, at most {self._max_message} fit")

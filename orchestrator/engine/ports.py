@@ -68,11 +68,12 @@ class Output(NamedTuple):
 
 
 class StateWrite(NamedTuple):
-    """One state of a snapshot. ``value`` begins with ``due``; ``former_due`` is what disk holds."""
+    """One state of a snapshot. ``value`` begins with ``due``; None deletes."""
 
     key: bytes
-    value: bytes
+    value: bytes | None
     former_due: int
+    """As the store has it: the index entry to remove; 0 = none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Snapshot:
 class Store(Protocol):
     """One task's local copy: states, the timer index, the meta record. Bytes only."""
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes, /) -> bytes | None:
         """Return the state's value."""
         ...
 
@@ -109,9 +110,7 @@ class Store(Protocol):
         """Return the meta record as last written."""
         ...
 
-    def write(
-        self, states: Sequence[StateWrite], meta: bytes, stale: Sequence[bytes] = ()
-    ) -> None:
+    def write(self, states: Sequence[StateWrite], meta: bytes, stale: Sequence[bytes] = ()) -> None:
         """Write states, index and meta in one batch."""
         ...
 
@@ -167,6 +166,42 @@ class Changelog(Protocol):
         ...
 
 
+class Reader(Protocol):
+    """The fetching side of the consumer group, as far as the engine steers it."""
+
+    async def seek(self, task: TaskId, position: int) -> bool:
+        """Continue at ``position``; False: the partition is no longer ours."""
+        ...
+
+    def pause(self, task: TaskId) -> None:
+        """Fetch no more of it for now."""
+        ...
+
+    def resume(self, task: TaskId) -> None:
+        """Fetch it again."""
+        ...
+
+    def active(self, task: TaskId) -> bool:
+        """Whether it is being fetched."""
+        ...
+
+    async def still_ours(self, task: TaskId, position: int) -> bool:
+        """Ask the group: commit ``position`` with the current generation."""
+        ...
+
+
+class TickSender(Protocol):
+    """Appends ticks."""
+
+    def send(self, task: TaskId, done: Callable[[int | None, int], None]) -> None:
+        """Append a tick; ``done`` gets (offset, log time), or (None, 0) if it failed."""
+        ...
+
+    def poll(self) -> None:
+        """Let acknowledgements in."""
+        ...
+
+
 class Codec(Protocol):
     """Records to bytes and back; never on the network, except ``load``."""
 
@@ -191,8 +226,8 @@ class Codec(Protocol):
 class Envelope(Protocol):
     """What travels in headers."""
 
-    def write(self, emit: Emit, now: int) -> list[tuple[str, bytes]]:
-        """Return the headers of an emitted record."""
+    def write(self, emit: Emit, original: Headers) -> list[tuple[str, bytes]]:
+        """Return the headers of an emitted record; ``original`` are those of its cause."""
         ...
 
     def read(self, headers: Headers) -> tuple[bool, str | None]:

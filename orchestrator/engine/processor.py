@@ -15,10 +15,16 @@ from orchestrator.engine import deadletters
 from orchestrator.engine.catalogs import CatalogBook, Catalogs, Step
 from orchestrator.engine.decoding import Blocked, Decoder
 from orchestrator.engine.outputs import OutputEncoder
-from orchestrator.engine.ports import Envelope, LogRecord, Output, Store, TaskId
+from orchestrator.engine.ports import Envelope, Headers, LogRecord, Output, Store, TaskId
 from orchestrator.engine.states import Entry, States
 from orchestrator.engine.timers import Timers, due_of, key_of
-from orchestrator.errors import DecodeError, InputError, OversizeError, PoisonError, UnavailableError
+from orchestrator.errors import (
+    DecodeError,
+    InputError,
+    OversizeError,
+    PoisonError,
+    UnavailableError,
+)
 from orchestrator.records import Absorb, CatalogSwitch, Event, Link, Merge, Model, Skip, Tick
 from orchestrator.stages.catalog import Catalog
 from orchestrator.stages.protocol import Emit, Input, S, Stage
@@ -35,6 +41,22 @@ class Counters:
     switches: int = 0
     dead: dict[str, int] = field(default_factory=dict)
     """Dead letters by cause."""
+
+    def add(self, other: Counters) -> None:
+        """Add what another task counted."""
+        self.events += other.events
+        self.ticks += other.ticks
+        self.timers += other.timers
+        self.swept += other.swept
+        self.switches += other.switches
+        for cause, count in other.dead.items():
+            self.dead[cause] = self.dead.get(cause, 0) + count
+
+    def copy(self) -> Counters:
+        """Return the same numbers, apart."""
+        copied = Counters()
+        copied.add(self)
+        return copied
 
 
 class CatalogAway(Blocked):
@@ -80,6 +102,7 @@ class Processor(Generic[S]):
         self.timers = timers
         self.catalogs = catalogs
         self.counters = Counters()
+        self.dead_letters = 0
         self.outputs: list[Output] = []
         self.stale: list[bytes] = []
         """Index entries found superseded."""
@@ -127,7 +150,11 @@ class Processor(Generic[S]):
         stage, catalog = self._stage, self.catalogs.newest
         self.counters.events += 1
         failed = self._attempt(
-            key, entry, now, lambda: stage.apply(key, entry.state, item, now, catalog)
+            key,
+            entry,
+            now,
+            lambda: stage.apply(key, entry.state, item, now, catalog),
+            record.headers,
         )
         if failed is not None:
             self._dead_record(record, now, failed)
@@ -235,13 +262,18 @@ class Processor(Generic[S]):
             self._dead_key(key, "fire", now, failed)
 
     def _attempt(
-        self, key: str, entry: Entry[S], now: int, act: Callable[[], list[Emit]]
+        self,
+        key: str,
+        entry: Entry[S],
+        now: int,
+        act: Callable[[], list[Emit]],
+        original: Headers = (),
     ) -> Exception | None:
         """Let the stage act; on an error put its state back and return the error."""
         before = entry.state.due
         try:
             emits = act()
-            outputs = self._tools.encoder.encode(emits, now) if emits else []
+            outputs = self._tools.encoder.encode(emits, now, original) if emits else []
             value = self.states.value_of(entry.state)
             if len(value) > self._tools.max_state:
                 raise OversizeError(f"a state of {len(value)} bytes", cause="state_oversize")
@@ -279,6 +311,7 @@ class Processor(Generic[S]):
         self._count_dead(error)
 
     def _count_dead(self, error: BaseException) -> None:
+        self.dead_letters += 1
         cause = deadletters.cause_of(error)
         self.counters.dead[cause] = self.counters.dead.get(cause, 0) + 1
 

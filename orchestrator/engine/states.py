@@ -85,9 +85,7 @@ class States(Generic[S]):
     def restore(self, key: str, entry: Entry[S], ordinal: int) -> None:
         """Put the state back to what was last accepted."""
         value = entry.value if entry.value is not None else self._store.get(key.encode())
-        entry.state = (
-            self._new(key, ordinal) if value is None else self._stage.decode(value[8:])
-        )
+        entry.state = self._new(key, ordinal) if value is None else self._stage.decode(value[8:])
 
     def pending_timers(self) -> Iterator[bytes]:
         """Yield the index entries of states that are not in the store yet."""

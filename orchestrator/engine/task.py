@@ -6,7 +6,6 @@ All of this runs on the event loop and never waits. The engine commits the snaps
 from __future__ import annotations
 
 from collections import deque
-from enum import StrEnum
 from typing import Any
 
 from orchestrator.engine.clock import LogClock, TickState
@@ -15,17 +14,6 @@ from orchestrator.engine.decoding import Blocked
 from orchestrator.engine.meta import Meta
 from orchestrator.engine.ports import Chunk, Snapshot, TaskId
 from orchestrator.engine.processor import Processor
-
-
-class Status(StrEnum):
-    """Where a task is in its life."""
-
-    OPENING = "opening"
-    SUSPENDED = "suspended"
-    RUNNING = "running"
-    DEAD = "dead"
-    """Its transaction's outcome is unknown, or another owner has taken over."""
-    CLOSED = "closed"
 
 
 class PartitionTask:
@@ -103,16 +91,16 @@ class PartitionTask:
 
         A block ends the step; ``blocked`` then tells what to wait for.
         """
-        left = budget
+        before, left = self.total, budget
         try:
             while self._queue and left > 0:
                 left = self._step_chunk(self._queue[0], left)
         except Blocked as blocked:
             self.blocked = blocked
-            left = min(left, budget)
-        if left < budget:
+        done = self.total - before
+        if done:
             self._last_record = mono
-        return budget - left
+        return done
 
     def sweep(self, budget: int) -> int:
         """Bring silent states to the newest catalog; return how many were looked at."""
@@ -127,13 +115,14 @@ class PartitionTask:
     def _step_chunk(self, chunk: Chunk, left: int) -> int:
         records, processor = chunk.records, self.processor
         timers = processor.timers
-        while self._index < len(records):
+        while self._index < len(records) and left > 0:
             record = records[self._index]
             if record.offset >= self.position:
                 now = max(record.timestamp, self.log_time)
                 limit = (now + 1).to_bytes(8, "big")
                 while left > 0 and timers.first(limit) is not None:
-                    left = self._fire(left)
+                    self._fire()
+                    left -= 1
                 if left <= 0:
                     return 0
                 processor.record(record, now)
@@ -141,9 +130,6 @@ class PartitionTask:
                 self.position = record.offset + 1
                 self._count(1)
                 left -= 1
-                if left <= 0:
-                    self._index += 1
-                    break
             self._index += 1
         if self._index >= len(records):
             self.position = max(self.position, chunk.end)
@@ -152,17 +138,14 @@ class PartitionTask:
             self.queued -= len(records)
         return left
 
-    def _fire(self, left: int) -> int:
+    def _fire(self) -> None:
         timer = self.processor.timers.take()
         try:
-            fired = self.processor.fire(timer)
+            if self.processor.fire(timer):
+                self._count(1)
         except Blocked:
             self.processor.timers.put_back(timer)
             raise
-        if not fired:
-            return left
-        self._count(1)
-        return left - 1
 
     def _count(self, inputs: int) -> None:
         self.inputs += inputs

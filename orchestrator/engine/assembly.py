@@ -1,0 +1,154 @@
+"""Puts an engine together from settings; the stages and the catalogs come from the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from orchestrator.engine.catalogs import CatalogBook
+from orchestrator.engine.changelog import ChangelogConfig, KafkaChangelog, Watermarks
+from orchestrator.engine.config import EngineConfig
+from orchestrator.engine.decoding import Decoder
+from orchestrator.engine.engine import Engine, StageSpec
+from orchestrator.engine.envelope import CloudEvents
+from orchestrator.engine.host import EngineApp, create_app
+from orchestrator.engine.metrics import observe_commit
+from orchestrator.engine.outputs import OutputEncoder
+from orchestrator.engine.ports import Codec, ResolveCatalog, TaskId
+from orchestrator.engine.processor import Tools
+from orchestrator.engine.store import Stores
+from orchestrator.engine.ticks import KafkaTicks, NoTicks
+from orchestrator.kafka.clients import (
+    aiokafka_credentials,
+    bootstrap_servers,
+    consumer_config,
+    producer_config,
+)
+from orchestrator.kafka.topics import Topology
+from orchestrator.settings import Settings
+from orchestrator.stages.protocol import Stage
+
+SOCKET_TIMEOUT_MS = 30_000
+"""Of transactional producers: well above ``commit_timeout``, see ``changelog``."""
+LARGEST_MESSAGE = 2 * 1024 * 1024
+"""What our producers let through; the brokers' topics decide. A dead letter gains headers."""
+
+
+def engine_config(settings: Settings) -> EngineConfig:
+    """Return the engine's numbers for these settings."""
+    return EngineConfig(
+        clock=settings.clock.mode,
+        linger=settings.worker.checkpoint_ms / 1000,
+        tick_gap=settings.worker.tick_gap_ms / 1000,
+    )
+
+
+def build_app(
+    settings: Settings,
+    stages: Sequence[Stage[Any]],
+    codec: Codec,
+    resolve_catalog: ResolveCatalog,
+    *,
+    on_fatal: Callable[[BaseException], None],
+    config: EngineConfig | None = None,
+    on_point: Callable[[str], None] = lambda _point: None,
+) -> EngineApp:
+    """Return the worker's app: ``stages`` in one group, on this deployment's topics.
+
+    Args:
+        settings: The deployment.
+        stages: Each reads its ``source`` and owns the changelog of its ``table``.
+        codec: Prepared for everything that the stages write.
+        resolve_catalog: Compiles the catalog that a switch names.
+        on_fatal: Ends the process.
+        config: The engine's numbers, if not those of the settings.
+        on_point: For faults, see ``ChangelogConfig``.
+    """
+    topology = Topology(settings)
+    config = config or engine_config(settings)
+    engine = _engine(settings, topology, config, stages, codec, resolve_catalog, on_fatal, on_point)
+    slot = settings.worker.slot
+    return create_app(
+        engine,
+        app_id=settings.app.id,
+        brokers=bootstrap_servers(settings),
+        credentials=aiokafka_credentials(settings),
+        data_dir=_directory(settings) / "faust",
+        instance=f"{settings.app.id}-{slot}",
+        web=(settings.worker.web_host, settings.worker.web_port),
+    )
+
+
+def _directory(settings: Settings) -> Path:
+    return Path(settings.worker.data_dir) / f"slot-{settings.worker.slot}"
+
+
+def _engine(
+    settings: Settings,
+    topology: Topology,
+    config: EngineConfig,
+    stages: Sequence[Stage[Any]],
+    codec: Codec,
+    resolve_catalog: ResolveCatalog,
+    on_fatal: Callable[[BaseException], None],
+    on_point: Callable[[str], None],
+) -> Engine:
+    specs = {
+        stage.name: StageSpec(stage, topology.name(stage.source), topology.partitions(stage.source))
+        for stage in stages
+    }
+    changelog_config = ChangelogConfig(
+        producer=producer_config(
+            settings,
+            **{
+                "socket.timeout.ms": SOCKET_TIMEOUT_MS,
+                "message.max.bytes": LARGEST_MESSAGE,
+                "queue.buffering.max.messages": 500_000,
+            },
+        ),
+        consumer=consumer_config(settings, f"{settings.app.id}-replay"),
+        transaction_timeout=config.transaction_timeout,
+        commit_timeout=config.commit_timeout,
+        stuck=config.stuck_changelog,
+        on_point=on_point,
+    )
+    watermarks = Watermarks(consumer_config(settings, f"{settings.app.id}-watermarks"))
+
+    def changelog(task: TaskId) -> KafkaChangelog:
+        spec = specs[task.stage]
+        return KafkaChangelog(
+            changelog_config,
+            watermarks,
+            topic=topology.changelog(spec.stage.table),
+            source=spec.source,
+            partition=task.partition,
+            transactional_id=f"{settings.app.id}-{task.stage}-{task.partition}",
+        )
+
+    envelope = CloudEvents(settings.app.id)
+    tools = Tools(
+        decoder=Decoder(codec),
+        encoder=OutputEncoder(codec, envelope, lru_cache(topology.name), config.max_message),
+        envelope=envelope,
+        book=CatalogBook(resolve_catalog),
+        max_state=config.max_state,
+    )
+    ticks: KafkaTicks | NoTicks = NoTicks()
+    if config.clock == "broker":
+        ticks = KafkaTicks(
+            producer_config(settings), {name: spec.source for name, spec in specs.items()}
+        )
+        ticks.warm()
+    engine = Engine(
+        config,
+        list(specs.values()),
+        tools,
+        changelogs=changelog,
+        stores=Stores(_directory(settings)),
+        ticks=ticks,
+        on_fatal=on_fatal,
+    )
+    engine.on_commit = observe_commit
+    return engine

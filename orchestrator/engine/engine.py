@@ -1,0 +1,472 @@
+"""Opens, runs, suspends and closes the tasks of this process. Knows no Faust, and Kafka by ports.
+
+The loop gives every running task a turn: apply some inputs, perhaps begin a checkpoint, perhaps
+tick. Whatever blocks (opening, committing, waiting for a schema) runs in threads. What goes wrong
+with one partition ends its slot, which is opened again; what must not happen ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from orchestrator.engine import watchdog
+from orchestrator.engine.changelog import Cancelled
+from orchestrator.engine.config import EngineConfig
+from orchestrator.engine.deadletters import DeadLetterGuard
+from orchestrator.engine.ports import Changelog, Chunk, Reader, Snapshot, TaskId, TickSender
+from orchestrator.engine.processor import Counters, Tools
+from orchestrator.engine.replay import Opened, StoreOpener, open_partition
+from orchestrator.engine.slots import Slot, Status, build_core
+from orchestrator.engine.task import PartitionTask
+from orchestrator.errors import FencedError, TransactionFailed, UnavailableError
+from orchestrator.observability import get_logger
+from orchestrator.stages.protocol import Stage
+
+_log = get_logger(__name__)
+_CLAIM_PAUSE_S = 0.5
+"""Between two questions to the group whether a dead partition is still ours."""
+_KEEP_DEADLINE_S = 5.0
+"""For a commit that was in flight when a rebalance ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """A stage and the topic that it reads."""
+
+    stage: Stage[Any]
+    source: str
+    partitions: int
+
+
+class Engine:
+    """See the module docstring. All methods belong to the event loop's thread.
+
+    Args:
+        config: Numbers.
+        stages: What runs here; every stage owns the same partition numbers.
+        tools: Shared by all tasks.
+        changelogs: Makes the changelog of a task.
+        stores: Opens local copies.
+        ticks: Appends ticks.
+        on_fatal: Ends the process.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        stages: Sequence[StageSpec],
+        tools: Tools,
+        *,
+        changelogs: Callable[[TaskId], Changelog],
+        stores: StoreOpener,
+        ticks: TickSender,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.config = config
+        self.stages: Mapping[str, StageSpec] = {spec.stage.name: spec for spec in stages}
+        self.slots: dict[TaskId, Slot] = {}
+        self.paused = True
+        """A rebalance is under way, or none has been yet."""
+        self.held: dict[str, str] = {}
+        """Stages that must not go on, and why."""
+        self.turned = time.monotonic()
+        """When the loop last turned; the watchdog thread looks at it."""
+        self.reopened = 0
+        self.reader: Reader | None = None
+        """Set by the host before the first assignment."""
+        self.on_commit: Callable[[Slot, Snapshot, float], None] = lambda *_: None
+        """Told of every checkpoint and how many seconds it took."""
+        self._tools = tools
+        self._changelogs = changelogs
+        self._stores = stores
+        self._ticks = ticks
+        self._on_fatal = on_fatal
+        self._by_source = {spec.source: name for name, spec in self.stages.items()}
+        self._guards = {
+            name: DeadLetterGuard(config.dead_letters_minimum, config.dead_letters_share)
+            for name in self.stages
+        }
+        self._retired = {name: Counters() for name in self.stages}
+        self._wake = asyncio.Event()
+        self._commits = ThreadPoolExecutor(config.threads, thread_name_prefix="commit")
+        self._openings = ThreadPoolExecutor(config.threads, thread_name_prefix="open")
+        self._background: set[asyncio.Future[Any]] = set()
+        self._closing: dict[TaskId, asyncio.Future[Any]] = {}
+        self._closed = False
+
+    # ------------------------------------------------------------------------- what is asked
+
+    def task_of(self, topic: str, partition: int) -> TaskId | None:
+        """Return whose input this is."""
+        stage = self._by_source.get(topic)
+        return None if stage is None else TaskId(stage, partition)
+
+    def source_of(self, task: TaskId) -> str:
+        """Return the topic that a task reads."""
+        return self.stages[task.stage].source
+
+    def ready(self, task: TaskId) -> bool:
+        """Whether the task takes input."""
+        slot = self.slots.get(task)
+        return slot is not None and slot.running
+
+    def running(self) -> dict[TaskId, PartitionTask]:
+        """Return all tasks that take input."""
+        return {
+            task: slot.core
+            for task, slot in self.slots.items()
+            if slot.running and slot.core is not None
+        }
+
+    def totals(self) -> dict[str, Counters]:
+        """Return what each stage did since the process began, over all its tasks."""
+        totals = {name: counters.copy() for name, counters in self._retired.items()}
+        for task, slot in self.slots.items():
+            if slot.core is not None:
+                totals[task.stage].add(slot.core.processor.counters)
+        return totals
+
+    # ----------------------------------------------------------------------------- rebalances
+
+    async def suspend(self) -> None:
+        """Before partitions may move: no more input, and a deadline for the last commits."""
+        self.paused = True
+        slots = [slot for slot in self.slots.values() if slot.running]
+        for slot in slots:
+            slot.status = Status.SUSPENDED
+            if slot.core is not None:
+                slot.core.forget_queue()
+        if slots:
+            await asyncio.gather(*(self._drain(slot) for slot in slots))
+
+    async def assign(self, tasks: Iterable[TaskId]) -> None:
+        """Take over exactly ``tasks``: kept ones start at once, others open in the background."""
+        wanted = set(tasks)
+        self.paused = False
+        for task in [task for task in self.slots if task not in wanted]:
+            self._closing[task] = self._spawn(self._drop(self.slots.pop(task)))
+        kept = [slot for slot in self.slots.values() if slot.status is Status.SUSPENDED]
+        sound = await asyncio.gather(*(self._may_keep(slot) for slot in kept))
+        good = {slot.id for slot, ok in zip(kept, sound, strict=True) if ok}
+        for task in sorted(wanted - good):
+            slot = self.slots.get(task)
+            if slot is None or slot.status in {Status.DEAD, Status.SUSPENDED, Status.CLOSED}:
+                self._spawn(self._open(task, slot))
+        await asyncio.gather(*(self._start(self.slots[task]) for task in sorted(good)))
+        _log.info("assigned", tasks=[str(task) for task in sorted(wanted)], kept=len(good))
+
+    async def close(self) -> None:
+        """Commit what can be committed and close everything."""
+        self._closed = True
+        await self.suspend()
+        await asyncio.gather(*(self._drop(slot) for slot in list(self.slots.values())))
+        self.slots.clear()
+
+    async def _may_keep(self, slot: Slot) -> bool:
+        if slot.commit is not None:
+            await asyncio.wait([slot.commit], timeout=_KEEP_DEADLINE_S)
+        if slot.commit is not None or slot.status is not Status.SUSPENDED:
+            return False
+        unchanged: bool = await self._in(self._openings, slot.unchanged)
+        return unchanged
+
+    async def _drain(self, slot: Slot) -> None:
+        """Finish the commit in flight and one more for the rest, within the deadline."""
+        core = slot.core
+        deadline = time.monotonic() + self.config.suspend_deadline
+        while core is not None and slot.status is Status.SUSPENDED:
+            if slot.commit is None:
+                if not core.has_changes:
+                    return
+                self._checkpoint(slot, core)
+            if slot.commit is not None:
+                done, _ = await asyncio.wait([slot.commit], timeout=deadline - time.monotonic())
+                if not done:
+                    return
+                await asyncio.sleep(0)  # its callback comes first
+
+    # --------------------------------------------------------------------- opening and closing
+
+    async def _open(self, task: TaskId, former: Slot | None) -> None:
+        slot = self.slots[task] = Slot(task, self._changelogs(task))
+        if former is not None:
+            await self._drop(former)
+        if (closing := self._closing.pop(task, None)) is not None:
+            await asyncio.wait([closing])  # one owner of the directory at a time
+        try:
+            await self._in(self._openings, partial(self._open_blocking, slot))
+        except Cancelled:
+            await self._shut(slot)
+            return
+        except TransactionFailed as error:
+            # The broker refuses this producer for now; asked again as after a death.
+            _log.warning("partition cannot be opened", task=str(task), why=str(error))
+            slot.status = Status.DEAD
+            self._spawn(self._after_death(slot))
+            return
+        except BaseException:
+            await self._shut(slot)
+            if self.slots.get(task) is slot and not slot.cancelled.is_set():
+                raise
+            return
+        if slot.cancelled.is_set() or self.slots.get(task) is not slot:
+            await self._shut(slot)
+            return
+        await self._start(slot)
+
+    def _open_blocking(self, slot: Slot) -> None:
+        while True:
+            try:
+                slot.move_in(*self._open_once(slot))
+            except UnavailableError as away:
+                _log.warning("partition waits", task=str(slot.id), why=str(away))
+                if slot.cancelled.wait(self.config.retry):
+                    raise Cancelled from away
+            else:
+                return
+
+    def _open_once(self, slot: Slot) -> tuple[Opened, PartitionTask]:
+        spec = self.stages[slot.id.stage]
+        opened = open_partition(slot.id, slot.changelog, self._stores, slot.cancelled.is_set)
+        try:
+            core = build_core(
+                slot.id,
+                spec.stage,
+                spec.source,
+                spec.partitions,
+                opened,
+                self._tools,
+                self.config,
+            )
+        except BaseException:
+            opened.store.close()
+            raise
+        return opened, core
+
+    async def _start(self, slot: Slot) -> None:
+        """Seek first, mark running second, resume third.
+
+        Else records that were fetched across a rebalance might reach a running task.
+        """
+        core, reader = slot.core, self.reader
+        if self.paused or core is None or reader is None or self.slots.get(slot.id) is not slot:
+            return
+        core.forget_queue()
+        if not await reader.seek(slot.id, core.position):
+            return
+        if self.paused or slot.status is not Status.SUSPENDED:
+            return
+        slot.status, slot.throttled = Status.RUNNING, False
+        reader.resume(slot.id)
+        self._wake.set()
+
+    async def _drop(self, slot: Slot) -> None:
+        """Close a slot whose partition is not ours any more, or that will be opened anew."""
+        slot.cancelled.set()
+        while slot.status is Status.OPENING:
+            await asyncio.sleep(self.config.period)  # its own _open closes it
+        if slot.status is Status.CLOSED:
+            return
+        if slot.commit is not None:
+            await asyncio.wait([slot.commit])
+        await self._shut(slot)
+
+    async def _shut(self, slot: Slot) -> None:
+        slot.status = Status.CLOSED
+        core, slot.core = slot.core, None
+        if core is not None:
+            self._retired[slot.id.stage].add(core.processor.counters)
+        await self._in(self._openings, slot.release)
+
+    def _died(self, slot: Slot, error: BaseException) -> None:
+        _log.warning("partition died", task=str(slot.id), why=f"{type(error).__name__}: {error}")
+        slot.status = Status.DEAD
+        self._spawn(self._after_death(slot))
+
+    async def _after_death(self, slot: Slot) -> None:
+        """Open it again if the group says that it is still ours, else wait for the rebalance.
+
+        A zombie must not fence the rightful owner.
+        """
+        while self.slots.get(slot.id) is slot and slot.status is Status.DEAD and not self._closed:
+            await asyncio.sleep(_CLAIM_PAUSE_S)
+            if self.paused or self.reader is None:
+                continue
+            position = slot.core.meta.position if slot.core is not None else 0
+            ours = await self.reader.still_ours(slot.id, position)
+            if ours and self.slots.get(slot.id) is slot and slot.status is Status.DEAD:
+                self.reopened += 1
+                await self._open(slot.id, slot)
+                return
+
+    # ---------------------------------------------------------------------------------- input
+
+    def offer(self, chunk: Chunk) -> None:
+        """Hand over fetched records; a task that is not running drops them, it will seek."""
+        task = self.task_of(chunk.topic, chunk.partition)
+        slot = None if task is None else self.slots.get(task)
+        if slot is None or slot.core is None or not slot.running:
+            return
+        if not slot.core.offer(chunk, _wall()):
+            _log.warning(
+                "gap in the input: seeking back",
+                task=str(slot.id),
+                position=slot.core.position,
+                begin=chunk.begin,
+            )
+            slot.status = Status.SUSPENDED
+            self._spawn(self._start(slot))
+            return
+        if slot.core.queued > self.config.max_queue and not slot.throttled:
+            slot.throttled = True
+            self._reader().pause(slot.id)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Turn for ever; an error that comes out of here must end the process."""
+        while True:
+            mono, wall = time.monotonic(), _wall()
+            self.turned = mono
+            busy = False
+            for slot in list(self.slots.values()):
+                busy = self._turn(slot, mono, wall) or busy
+            self._ticks.poll()
+            if busy:
+                await asyncio.sleep(0)
+                continue
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self.config.period)
+            except TimeoutError:
+                continue
+
+    def _turn(self, slot: Slot, mono: float, wall: float) -> bool:
+        """Give one task its turn; return whether it could go on at once."""
+        if not self.paused and self.reader is not None:
+            watchdog.check(slot, self.reader, self.config, mono)
+        core = slot.core
+        if core is None or slot.status not in {Status.RUNNING, Status.SUSPENDED}:
+            return False
+        if slot.running and slot.id.stage not in self.held:
+            self._apply(slot, core, mono)
+        if slot.commit is None and core.wants_snapshot(mono):
+            self._checkpoint(slot, core)
+        if slot.throttled and core.queued < self.config.max_queue // 2 and not self.paused:
+            slot.throttled = False
+            self._reader().resume(slot.id)
+        if slot.running and self.config.clock == "broker" and core.wants_tick(wall, mono):
+            self._tick(slot, core, mono)
+        return slot.running and core.ready and slot.id.stage not in self.held
+
+    def _apply(self, slot: Slot, core: PartitionTask, mono: float) -> None:
+        if core.blocked is not None:
+            if slot.waiting is None:
+                slot.waiting = self._spawn(self._unblock(slot, core))
+            return
+        if core.full:
+            return
+        dead = core.processor.dead_letters
+        inputs = core.step(self.config.turn_inputs, mono) if core.ready else 0
+        if inputs < self.config.turn_inputs and core.blocked is None:
+            inputs += core.sweep(self.config.turn_inputs - inputs)
+        if not inputs:
+            return
+        guard = self._guards[slot.id.stage]
+        if guard.note(mono, inputs, core.processor.dead_letters - dead):
+            why = "too many dead letters: a schema break upstream, or a broken catalog"
+            self.held[slot.id.stage] = why
+            _log.error(
+                "stage is held", stage=slot.id.stage, why=why, source=self.source_of(slot.id)
+            )
+
+    async def _unblock(self, slot: Slot, core: PartitionTask) -> None:
+        """Wait for what the core needs, then let it try again."""
+        blocked = core.blocked
+        while blocked is not None and self.slots.get(slot.id) is slot:
+            try:
+                await self._in(self._openings, blocked.remedy)
+            except UnavailableError as away:
+                _log.warning("partition waits", task=str(slot.id), why=str(away))
+                await asyncio.sleep(self.config.retry)
+                continue
+            core.blocked = blocked = None
+        slot.waiting = None
+        self._wake.set()
+
+    def _tick(self, slot: Slot, core: PartitionTask, mono: float) -> None:
+        def done(offset: int | None, log_time: int) -> None:
+            if offset is None:
+                core.tick.failed(mono)
+                return
+            core.tick.acknowledged(offset, mono)
+            if core.clock.acknowledged(log_time, _wall(), time.monotonic() - mono):
+                _log.warning("clocks differ", task=str(slot.id), ms=round(core.clock.offset))
+
+        core.tick.sent(mono)
+        self._ticks.send(slot.id, done)
+
+    # -------------------------------------------------------------------------------- commits
+
+    def _checkpoint(self, slot: Slot, core: PartitionTask) -> None:
+        started = time.monotonic()
+        snapshot = core.snapshot(started)
+        slot.commit = asyncio.get_running_loop().run_in_executor(
+            self._commits, slot.write, snapshot
+        )
+        slot.commit.add_done_callback(
+            lambda done: self._committed(slot, core, snapshot, done, started)
+        )
+
+    def _committed(
+        self,
+        slot: Slot,
+        core: PartitionTask,
+        snapshot: Snapshot,
+        done: asyncio.Future[int],
+        started: float,
+    ) -> None:
+        slot.commit = None
+        if done.cancelled():
+            return
+        match done.exception():
+            case None:
+                slot.known_end = done.result() + 1  # the transaction's marker is one offset
+                core.committed(snapshot)
+                self.on_commit(slot, snapshot, time.monotonic() - started)
+                self._wake.set()
+            case FencedError() | TransactionFailed() as error:
+                self._died(slot, error)
+            case error:
+                self._on_fatal(error)
+
+    # ------------------------------------------------------------------------------- plumbing
+
+    def _reader(self) -> Reader:
+        if self.reader is None:
+            raise RuntimeError("the host has not set the reader")
+        return self.reader
+
+    @staticmethod
+    def _in(pool: ThreadPoolExecutor, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().run_in_executor(pool, work)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        future = asyncio.ensure_future(work)
+        self._background.add(future)
+        future.add_done_callback(self._finished)
+        return future
+
+    def _finished(self, future: asyncio.Future[Any]) -> None:
+        self._background.discard(future)
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self._on_fatal(error)
+
+
+def _wall() -> float:
+    return time.time() * 1000

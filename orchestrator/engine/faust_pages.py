@@ -1,0 +1,90 @@
+"""Pages of a worker, on Faust's web server: probes, metrics, and one state of a customer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from prometheus_client import REGISTRY, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.metrics import EngineCollector
+from orchestrator.engine.ports import TaskId
+from orchestrator.partitioning import partition_for
+
+NOT_FOUND = 404
+ELSEWHERE = 421
+UNREADY = 503
+CUSTOMERS = "customers"
+
+
+def add_pages(app: Any, engine: Engine) -> None:
+    """Add ``/livez``, ``/readyz``, ``/metrics`` and ``/customers/{id}``."""
+    REGISTRY.register(EngineCollector(engine))
+
+    @app.page("/livez", name="livez")  # type: ignore[untyped-decorator]
+    async def livez(web: Any, request: Any) -> Any:
+        """Answering is the proof: the loop turns."""
+        del request
+        return web.text("ok\n")
+
+    @app.page("/readyz", name="readyz")  # type: ignore[untyped-decorator]
+    async def readyz(web: Any, request: Any) -> Any:
+        """Every assigned task takes input."""
+        del request
+        waiting = not_ready(engine)
+        return web.json(
+            {"ready": not waiting, "waiting": waiting}, status=UNREADY if waiting else 200
+        )
+
+    @app.page("/metrics", name="prometheus")  # type: ignore[untyped-decorator]
+    async def metrics(web: Any, request: Any) -> Any:
+        """Prometheus text."""
+        del request
+        return web.bytes(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+
+    @app.page("/customers/{customer}", name="customer")  # type: ignore[untyped-decorator]
+    async def customer(web: Any, request: Any, customer: str) -> Any:
+        """One customer's state, as its owner sees it."""
+        del request
+        status, body = customer_state(engine, customer)
+        return web.json(body, status=status)
+
+
+def not_ready(engine: Engine) -> dict[str, str]:
+    """Return what keeps this worker from being ready, by task or stage."""
+    if engine.paused:
+        return {"group": "rebalancing"}
+    waiting = dict(engine.held)
+    for task, slot in engine.slots.items():
+        if not slot.running:
+            waiting[str(task)] = slot.status.value
+        elif slot.core is not None and slot.core.blocked is not None:
+            waiting[str(task)] = str(slot.core.blocked)
+    return waiting
+
+
+def customer_state(engine: Engine, customer: str) -> tuple[int, dict[str, Any]]:
+    """Return (HTTP status, body); 421 when another worker owns the customer."""
+    for name, spec in engine.stages.items():
+        if spec.stage.table != CUSTOMERS:
+            continue
+        task = TaskId(name, partition_for(customer.encode(), spec.partitions))
+        core = engine.running().get(task)
+        if core is None:
+            return ELSEWHERE, {"error": "another worker owns this customer", "task": str(task)}
+        state = core.processor.states.peek(customer)
+        if state is None:
+            return NOT_FOUND, {"error": "unknown customer"}
+        body = msgspec.to_builtins(state)
+        fields = msgspec.structs.fields(type(state)) if isinstance(state, msgspec.Struct) else ()
+        if isinstance(body, list):  # array_like on disk, named here
+            body = {field.name: value for field, value in zip(fields, body, strict=False)}
+        return 200, {
+            "customer_id": customer,
+            "partition": task.partition,
+            "log_time": core.log_time,
+            "state": body,
+        }
+    return NOT_FOUND, {"error": f"no stage here has a table {CUSTOMERS}"}

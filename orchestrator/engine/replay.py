@@ -1,0 +1,173 @@
+"""Opening a task: shut out the former owner, bring the local copy up to date, judge it.
+
+All of it blocks and runs in a thread, while other partitions go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.engine import meta as metas
+from orchestrator.engine.meta import Meta, TransactionReader
+from orchestrator.engine.ports import Changelog, StateWrite, Store, TaskId
+from orchestrator.engine.store import StoreCorrupt
+from orchestrator.engine.timers import due_of
+from orchestrator.errors import ChangelogTorn
+from orchestrator.observability import get_logger
+
+BATCH_KEYS = 20_000
+"""States per write to the store during a replay."""
+_log = get_logger(__name__)
+
+
+class StoreOpener(Protocol):
+    """Opens and wipes stores."""
+
+    def open(self, task: TaskId) -> Store: ...
+    def wipe(self, task: TaskId) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A task's store as of the end of its changelog."""
+
+    store: Store
+    meta: Meta
+    end: int
+    """High watermark of the changelog: if it is still this, nobody else has written."""
+    replayed: int
+
+
+def open_partition(
+    task: TaskId, changelog: Changelog, stores: StoreOpener, cancelled: Callable[[], bool]
+) -> Opened:
+    """Fence, open, replay, verify. A local copy that fails is rebuilt once, from nothing.
+
+    Raises:
+        ChangelogTorn: The changelog itself does not add up; the text says what to do.
+        ChangelogStuck: It cannot be read to its end.
+    """
+    started = time.monotonic()
+    changelog.fence(cancelled)
+    fenced = time.monotonic()
+    try:
+        opened = _open(task, changelog, stores, cancelled)
+    except (_BadCopy, StoreCorrupt) as bad:
+        _log.warning("local state is rebuilt", task=str(task), why=str(bad))
+        stores.wipe(task)
+        opened = _open(task, changelog, stores, cancelled)
+    _check_source(task, changelog, opened)
+    _log.info(
+        "partition opened",
+        task=str(task),
+        seq=opened.meta.seq,
+        position=opened.meta.position,
+        replayed=opened.replayed,
+        fence_s=round(fenced - started, 3),
+        replay_s=round(time.monotonic() - fenced, 3),
+    )
+    return opened
+
+
+class _BadCopy(Exception):  # noqa: N818 - never leaves this module
+    """The local copy does not fit the changelog; the changelog may still be sound."""
+
+
+def _open(
+    task: TaskId, changelog: Changelog, stores: StoreOpener, cancelled: Callable[[], bool]
+) -> Opened:
+    store = stores.open(task)
+    raw: bytes | None = None
+    try:
+        raw = store.meta()
+        meta = metas.decode(raw) if raw else Meta()
+        return _replay(task, changelog, store, meta, cancelled)
+    except ChangelogTorn as torn:
+        warm = raw is not None
+        store.close()
+        if isinstance(torn, _Recreated):
+            raise
+        if warm:
+            raise _BadCopy(str(torn)) from torn
+        stores.wipe(task)  # never start from what failed the check
+        raise
+    except BaseException:
+        store.close()
+        raise
+
+
+class _Recreated(ChangelogTorn):
+    """The changelog is not the one that the local copy stems from."""
+
+
+def _replay(
+    task: TaskId, changelog: Changelog, store: Store, local: Meta, cancelled: Callable[[], bool]
+) -> Opened:
+    first, end = changelog.bounds()
+    if local.changelog_offset > end or (first > 0 and local.changelog_offset < first):
+        raise _Recreated(
+            f"{task}: the local state continues at offset {local.changelog_offset} of a changelog "
+            f"that holds {first}..{end}: it was recreated or cut. Put it back from a backup, or "
+            f"run `orchestrator state reset` to build the state anew from the input"
+        )
+    start = local.changelog_offset
+    if start >= end and (local.verified or not local.seq):
+        return Opened(store, local, end, 0)
+    reader = TransactionReader(local)
+    digest: int | None = local.digest if local.verified else None
+    batch: dict[bytes, bytes | None] = {}
+    replayed = 0
+
+    def flush() -> None:
+        nonlocal digest, batch
+        writes = []
+        for key, value in batch.items():
+            former = store.get(key) if digest is not None else None
+            if digest is not None:
+                change = metas.state_hash(key, value) - metas.state_hash(key, former)
+                digest = metas.add_to_digest(digest, change)
+            writes.append(StateWrite(key, value, due_of(former) if former else 0))
+        store.write(writes, metas.encode(reader.last))
+        batch = {}
+
+    for records in changelog.read(start, end, cancelled):
+        for offset, key, value in records:
+            replayed += 1
+            if (whole := reader.feed(offset, key, value)) is None:
+                continue
+            batch.update(whole[0])
+            if len(batch) >= BATCH_KEYS:
+                flush()
+    reader.end()
+    flush()
+    meta = reader.last
+    if digest is None:
+        digest = sum(metas.state_hash(key, value) for key, value in store.items())
+        digest = metas.add_to_digest(digest, 0)
+    if digest != meta.digest:
+        raise ChangelogTorn(
+            f"{task}: the state's digest is {digest:x}, the last transaction (sequence {meta.seq}) "
+            f"says {meta.digest:x}; {reader.suspicion or 'no single transaction looks wrong'}. "
+            f"Run `orchestrator state check` before anything else"
+        )
+    meta.verified = meta.seq > 0
+    store.write([], metas.encode(meta))
+    return Opened(store, meta, end, replayed)
+
+
+def _check_source(task: TaskId, changelog: Changelog, opened: Opened) -> None:
+    """The input must still be there where the state continues."""
+    first, end = changelog.source_bounds()
+    meta = opened.meta
+    if not meta.seq and not meta.position:
+        meta.position = first  # a new deployment begins at the log's first record
+    if not first <= meta.position <= end:
+        opened.store.close()
+        raise ChangelogTorn(
+            f"{task}: the state continues at offset {meta.position}, but the input holds "
+            f"{first}..{end}: records were deleted before they were applied, or the topic was "
+            f"recreated. Run `orchestrator state reset` to build the state anew from what is left"
+        )

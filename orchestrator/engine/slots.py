@@ -1,0 +1,108 @@
+"""What the engine holds for one assigned partition of one stage: the task, and what it stands on."""
+
+from __future__ import annotations
+
+import threading
+from asyncio import Future
+from enum import StrEnum
+from typing import Any
+
+from orchestrator.engine import meta as metas
+from orchestrator.engine.catalogs import Catalogs
+from orchestrator.engine.config import EngineConfig
+from orchestrator.engine.ports import Changelog, Snapshot, Store, TaskId
+from orchestrator.engine.processor import Processor, Tools
+from orchestrator.engine.replay import Opened
+from orchestrator.engine.states import States
+from orchestrator.engine.task import PartitionTask
+from orchestrator.engine.timers import Timers
+from orchestrator.stages.protocol import Stage
+
+
+class Status(StrEnum):
+    """Where a slot is in its life."""
+
+    OPENING = "opening"
+    SUSPENDED = "suspended"
+    """Open, takes no input: a rebalance is under way, or the reader is being placed."""
+    RUNNING = "running"
+    DEAD = "dead"
+    """Its transaction's outcome is unknown, or another owner has taken over."""
+    CLOSED = "closed"
+
+
+class Slot:
+    """See the module docstring. ``store`` and ``core`` are there once it has been opened."""
+
+    def __init__(self, task: TaskId, changelog: Changelog) -> None:
+        self.id = task
+        self.changelog = changelog
+        self.status = Status.OPENING
+        self.store: Store | None = None
+        self.core: PartitionTask | None = None
+        self.known_end = 0
+        """High watermark of the changelog after our own last write."""
+        self.commit: Future[int] | None = None
+        self.waiting: Future[None] | None = None
+        """What ends the block of the core."""
+        self.cancelled = threading.Event()
+        self.throttled = False
+        self.since: float = 0.0
+        """When the watchdog first saw it as it is now."""
+        self.seen: Any = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it takes input."""
+        return self.status is Status.RUNNING
+
+    def move_in(self, opened: Opened, core: PartitionTask) -> None:
+        """The partition is open."""
+        self.store, self.core, self.known_end = opened.store, core, opened.end
+        self.status = Status.SUSPENDED
+
+    def unchanged(self) -> bool:
+        """Whether nobody has written to the changelog since our own last commit. Blocks."""
+        return self.changelog.bounds()[1] == self.known_end
+
+    def write(self, snapshot: Snapshot) -> int:
+        """Commit one snapshot to Kafka, then to the store. Blocks."""
+        offset = self.changelog.commit(snapshot)
+        snapshot.meta.changelog_offset, snapshot.meta.verified = offset, True
+        if self.store is not None:
+            self.store.write(snapshot.states, metas.encode(snapshot.meta), snapshot.stale)
+        return offset
+
+    def release(self) -> None:
+        """Close producer and store. Blocks; harmless when repeated."""
+        self.changelog.close()
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+
+
+def build_core(
+    task: TaskId,
+    stage: Stage[Any],
+    source: str,
+    partitions: int,
+    opened: Opened,
+    tools: Tools,
+    config: EngineConfig,
+) -> PartitionTask:
+    """Return the task over an opened store. Blocks: its catalogs may have to be compiled.
+
+    Raises:
+        DefinitionMissing: A catalog in force cannot be compiled yet.
+    """
+    store, meta = opened.store, opened.meta
+    states = States(stage, store, meta.digest, config.cached_states)
+    timers = Timers(
+        store.timers,
+        states.pending_timers,
+        portion=config.cached_timers,
+        ahead_ms=config.timers_ahead_ms,
+    )
+    catalogs = Catalogs(meta, tools.book, sweeps=stage.sweeps)
+    processor = Processor(task, stage, source, partitions, tools, store, states, timers, catalogs)
+    return PartitionTask(task, config, meta, processor)

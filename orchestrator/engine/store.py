@@ -1,0 +1,155 @@
+"""The local copy of one task's state in RocksDB; it can always be rebuilt from the changelog.
+
+Column families: ``state`` (key -> ``due`` + bytes), ``timers`` (``due`` + key -> nothing), ``meta``.
+All stores of a process share one block cache and one budget for write buffers.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteBufferManager,
+)
+
+from orchestrator.engine.ports import StateWrite, TaskId
+from orchestrator.errors import FatalError
+
+BLOCK_CACHE = 128 * 1024 * 1024
+WRITE_BUFFERS = 128 * 1024 * 1024
+WRITE_BUFFER = 16 * 1024 * 1024
+_META = b"meta"
+_FAMILIES = ("state", "timers", "meta")
+
+
+class StoreCorrupt(Exception):  # noqa: N818 - never leaves the engine
+    """The files are damaged: wipe them and rebuild from the changelog."""
+
+
+class RocksStore:
+    """One opened directory; see ``Stores.open``."""
+
+    def __init__(self, database: Rdict) -> None:
+        self._database: Any = database
+        self._families = {name: database.get_column_family(name) for name in _FAMILIES}
+        self._handles = {name: database.get_column_family_handle(name) for name in _FAMILIES}
+        # Bound to the column family itself: this is the hot path.
+        self.get: Callable[[bytes], bytes | None] = self._families["state"].get
+
+    def keys(self, start: bytes) -> Iterator[bytes]:
+        """Yield the keys of all states from ``start`` on, in order."""
+        yield from self._families["state"].keys(from_key=start)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield all states."""
+        yield from self._families["state"].items()
+
+    def timers(self, start: bytes) -> Iterator[bytes]:
+        """Yield index entries from ``start`` on, in order."""
+        yield from self._families["timers"].keys(from_key=start)
+
+    def meta(self) -> bytes | None:
+        """Return the meta record as last written."""
+        found: bytes | None = self._families["meta"].get(_META)
+        return found
+
+    def write(self, states: Sequence[StateWrite], meta: bytes, stale: Sequence[bytes] = ()) -> None:
+        """Write states, index and meta in one batch."""
+        batch = WriteBatch(raw_mode=True)
+        state, timers = self._handles["state"], self._handles["timers"]
+        for entry in stale:
+            batch.delete(entry, timers)
+        for key, value, former_due in states:
+            due = value[:8] if value is not None else _NO_DUE
+            former = former_due.to_bytes(8, "big")
+            if former not in (_NO_DUE, due):
+                batch.delete(former + key, timers)
+            if due not in (_NO_DUE, former):
+                batch.put(due + key, b"", timers)
+            if value is None:
+                batch.delete(key, state)
+            else:
+                batch.put(key, value, state)
+        batch.put(_META, meta, self._handles["meta"])
+        self._database.write(batch)
+
+    def close(self) -> None:
+        """Release the directory: everything that refers to it goes first, then it itself."""
+        database, self._database = self._database, None
+        if database is None:
+            return
+        self._families.clear()
+        self._handles.clear()
+        del self.get
+        database.close()
+
+
+_NO_DUE = bytes(8)
+
+
+class Stores:
+    """Opens the stores of a process under one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._cache = Cache(BLOCK_CACHE)
+        self._buffers = WriteBufferManager(WRITE_BUFFERS, False)
+
+    def open(self, task: TaskId) -> RocksStore:
+        """Open or create a task's store.
+
+        Raises:
+            StoreCorrupt: Its files are damaged.
+            FatalError: Somebody else has it open, or the disk fails.
+        """
+        path = self._path(task)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        options = self._options()
+        try:
+            database = Rdict(
+                str(path),
+                options=options,
+                column_families={name: self._options() for name in _FAMILIES},
+                access_type=AccessType.read_write(),
+            )
+        except Exception as error:
+            text = str(error)
+            if text.startswith("Corruption"):
+                raise StoreCorrupt(f"{path}: {text}") from error
+            if "LOCK" in text:
+                raise FatalError(
+                    f"{path} is in use: two workers must not share a data_dir ({text})"
+                ) from error
+            raise FatalError(f"cannot open {path}: {text}") from error
+        return RocksStore(database)
+
+    def wipe(self, task: TaskId) -> None:
+        """Remove a task's files; its store must be closed."""
+        shutil.rmtree(self._path(task), ignore_errors=True)
+
+    def _path(self, task: TaskId) -> Path:
+        return self._directory / str(task)
+
+    def _options(self) -> Options:
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.create_missing_column_families(True)
+        table = BlockBasedOptions()
+        table.set_block_cache(self._cache)
+        table.set_bloom_filter(10, False)
+        options.set_block_based_table_factory(table)
+        options.set_write_buffer_size(WRITE_BUFFER)
+        options.set_write_buffer_manager(self._buffers)
+        options.set_compression_type(DBCompressionType.lz4())
+        options.set_keep_log_file_num(2)
+        return options

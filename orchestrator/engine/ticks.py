@@ -1,0 +1,77 @@
+"""The one plain producer of a process that appends ticks: records without key and value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from orchestrator.engine.ports import TaskId
+
+MESSAGE_TIMEOUT_MS = 5_000
+METADATA_S = 5.0
+
+
+class KafkaTicks:
+    """Not idempotent: a doubled tick is harmless, and idempotence brings fatal states.
+
+    Args:
+        config: librdkafka's.
+        sources: Stage -> the topic that it reads.
+    """
+
+    def __init__(self, config: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+        self._sources = sources
+        self._producer = Producer(
+            {
+                **config,
+                "enable.idempotence": False,
+                "acks": "all",
+                "linger.ms": 0,
+                "delivery.timeout.ms": MESSAGE_TIMEOUT_MS,
+                "queue.buffering.max.messages": 1_000,
+            }
+        )
+
+    def warm(self) -> None:
+        """Ask for metadata now, not in front of the first tick (0.5 s). Blocks."""
+        for topic in self._sources.values():
+            try:
+                self._producer.list_topics(topic, timeout=METADATA_S)
+            except KafkaException:
+                return  # the first tick will ask again
+
+    def send(self, task: TaskId, done: Callable[[int | None, int], None]) -> None:
+        """Append a tick; ``done`` is called from ``poll``."""
+
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                done(None, 0)
+            else:
+                done(message.offset(), message.timestamp()[1])
+
+        try:
+            self._producer.produce(
+                self._sources[task.stage], partition=task.partition, on_delivery=on_delivery
+            )
+        except (BufferError, KafkaException):
+            done(None, 0)
+
+    def poll(self) -> None:
+        """Let acknowledgements in."""
+        self._producer.poll(0)
+
+
+class NoTicks:
+    """Clock mode ``log``: only the driver writes ticks."""
+
+    def warm(self) -> None:
+        """Nothing to do."""
+
+    def send(self, task: TaskId, done: Callable[[int | None, int], None]) -> None:
+        """Refuse."""
+        raise NotImplementedError(f"{task}: the log's driver writes the ticks")
+
+    def poll(self) -> None:
+        """Nothing to do."""
