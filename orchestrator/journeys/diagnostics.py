@@ -26,6 +26,7 @@ NUMBERS: Final = {
     "wrong-step": "J016",
     "duplicate-step": "J017",
     "unknown-property": "J018",
+    "unknown-journey": "J019",
     "bad-expression": "J020",
     "type-error": "J021",
     "no-event-here": "J022",

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from orchestrator.ids import make_id
 from orchestrator.sources.identities import normalise
+from orchestrator.stages.calendar import Calendar, calendar_for
 from orchestrator.stages.catalog import EMPTY
 from orchestrator.stages.decide.state import Customer, Profile, Statement, TraitState
+from orchestrator.stages.decide.values import fit
 from orchestrator.stages.decide.windows import EXACT
 from orchestrator.stages.identify.state import Identity
 
@@ -42,8 +44,11 @@ def settle(pipeline: Pipeline, customer: Given, catalog: Catalog, now: int) -> N
 
 
 def _profile(customer: Given, catalog: Catalog, now: int) -> Profile:
+    zone = customer.profile.get(catalog.timezone_trait or "")
+    calendar = calendar_for(zone, catalog.policy.timezone)
     traits = {
-        name: _trait(catalog.traits[name], value, now) for name, value in customer.profile.items()
+        name: _trait(catalog.traits[name], value, now, calendar)
+        for name, value in customer.profile.items()
     }
     consent = [
         Statement(channel=channel, category=category, granted=True, at=0)
@@ -65,7 +70,7 @@ def _profile(customer: Given, catalog: Catalog, now: int) -> Profile:
     )
 
 
-def _trait(trait: Trait, value: Value, now: int) -> TraitState:
+def _trait(trait: Trait, value: Value, now: int, calendar: Calendar) -> TraitState:
     """Return the stored form of a value that is known since ever; scores and windows begin ``now``."""
     if isinstance(value, list):
         return TraitState(open=list(value), hits=[now] * len(value))
@@ -81,4 +86,5 @@ def _trait(trait: Trait, value: Value, now: int) -> TraitState:
             older=[now] if older else [],
             older_amounts=[older] if older else [],
         )
-    return TraitState(value=value, at=now if trait.kind == "score" else 0)
+    fitted = fit(value, trait.type, calendar)
+    return TraitState(value=fitted, at=now if trait.kind == "score" else 0)

@@ -123,7 +123,7 @@ class Harness(Generic[S]):
         outputs = self.advance(at)
         self._catalogs.append(_Known(catalog, self.now))
         old = self._catalogs[-2].catalog
-        for key in sorted(self.states):
+        for key in sorted(self.states) if self.stage.sweeps else ():
             state = self.states[key]
             emits = self.stage.switch(key, state, old, catalog, self.now)
             state.catalog = len(self._catalogs)

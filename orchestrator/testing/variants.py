@@ -30,6 +30,18 @@ class Variants:
         self._catalogs: dict[tuple[tuple[str, ...], bytes], Catalog] = {}
         self._definitions: dict[str, Definition] = {}
 
+    def workspace(self, laid: tuple[str, ...] = ()) -> Workspace:
+        """Return the workspace with the folders ``laid`` over it (relative to it).
+
+        Raises:
+            WorkspaceError: It does not compile.
+        """
+        found = self._workspaces.get(laid)
+        if found is None:
+            found = load_workspace(self.folder, *(self.folder / folder for folder in laid))
+            self._workspaces[laid] = found
+        return found
+
     def catalog(self, scenario: Scenario, laid: tuple[str, ...] = ()) -> Catalog:
         """Return the catalog of a test, after the folders ``laid`` over the workspace so far.
 
@@ -44,10 +56,7 @@ class Variants:
         return _for_test(catalog, scenario)
 
     def _compile(self, scenario: Scenario, laid: tuple[str, ...]) -> Catalog:
-        workspace = self._workspaces.get(laid)
-        if workspace is None:
-            workspace = load_workspace(self.folder, *(self.folder / folder for folder in laid))
-            self._workspaces[laid] = workspace
+        workspace = self.workspace(laid)
         definitions = {f"{one.kind}/{one.name}": one for one in workspace.definitions}
         self._definitions |= {one.hash: one for one in workspace.definitions}
         if scenario.journeys is None and not scenario.policy:
