@@ -30,6 +30,10 @@ _FIRST_DAY = date.min.toordinal() - _EPOCH_ORDINAL + 2
 _LAST_DAY = date.max.toordinal() - _EPOCH_ORDINAL - 2
 _CHUNK_BITS = 35
 """Offsets are loaded by spans of 2**35 ms, about 398 days."""
+_FIRST_CHUNK = _FIRST_DAY * DAY_MS >> _CHUNK_BITS
+_LAST_CHUNK = _LAST_DAY * DAY_MS >> _CHUNK_BITS
+_FOREVER = 1 << 80
+"""ms; beyond every instant that 64 bits hold."""
 _PROBE_MS = DAY_MS
 """No zone changes its offset and changes it back within a day (tested for all zones)."""
 
@@ -171,7 +175,7 @@ class Calendar:
     # -- the rules of the zone ------------------------------------------------------------------
 
     def _segment(self, instant: int) -> _Segment:
-        number = instant >> _CHUNK_BITS
+        number = min(max(instant >> _CHUNK_BITS, _FIRST_CHUNK), _LAST_CHUNK)
         chunk = self._chunks.get(number)
         if chunk is None:
             chunk = self._chunks[number] = self._load(number)
@@ -190,7 +194,9 @@ class Calendar:
                     segments.append((start, change, offset))
                     start, offset = change, then
             at = probe
-        segments.append((start, end, offset))
+        segments.append((start, _FOREVER if number == _LAST_CHUNK else end, offset))
+        if number == _FIRST_CHUNK:
+            segments[0] = (-_FOREVER, *segments[0][1:])
         return [segment[0] for segment in segments], segments
 
     def _change(self, low: int, high: int, offset: int) -> int:

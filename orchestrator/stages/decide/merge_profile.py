@@ -49,7 +49,9 @@ def merge(one: Profile, other: Profile, merge_id: str, catalog: Catalog) -> Prof
     )
 
 
-def _trait(name: str, one: Profile, other: Profile, catalog: Catalog) -> TraitState:
+def _trait(  # noqa: PLR0911 - one per kind of state
+    name: str, one: Profile, other: Profile, catalog: Catalog
+) -> TraitState:
     left, right = (profile.traits.get(name, NEVER_SEEN) for profile in (one, other))
     if left is NEVER_SEEN or right is NEVER_SEEN:
         return _copy(left if right is NEVER_SEEN else right)
