@@ -8,6 +8,7 @@ value: such an event leaves last, first, min, max, sum and set as they are. Only
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -201,29 +202,42 @@ def _up(trait: Trait, state: TraitState, type_: str, at: int, scope: CustomerSco
 
 def find(state: TraitState, value: Value) -> int | None:
     """Return the place of ``value`` among the distinct values; None if it is not there."""
-    for place, kept in enumerate(state.open):
-        if order(kept) == order(value):
-            return place
-    return None
+    place = -1
+    try:
+        while True:
+            place = state.open.index(value, place + 1)
+            if type(state.open[place]) is type(
+                value
+            ):  # 1, 1.0 and true are equal, but not the same
+                return place
+    except ValueError:
+        return None
 
 
 def sight(state: TraitState, value: Value, at: int, limit: int) -> bool:
-    """Note that ``value`` was seen at ``at``; keep the ``limit`` newest; return whether they changed."""
-    place = find(state, value)
-    if place is not None:
-        if at <= state.hits[place]:
+    """Note that ``value`` was seen at ``at``; keep the ``limit`` newest; return whether they changed.
+
+    They lie in the order of when they were last seen, then of their value: whatever the order of
+    arrival, the same values are kept.
+    """
+    former = find(state, value)
+    if former is not None:
+        if at <= state.hits[former]:
             return False
-        del state.open[place], state.hits[place]
-    place_of = [(seen, order(kept)) for seen, kept in zip(state.hits, state.open, strict=True)]
-    target = sum(1 for key in place_of if key < (at, order(value)))
-    state.open.insert(target, value)
-    state.hits.insert(target, at)
-    dropped = len(state.open) > limit
-    if dropped:
-        gone = order(state.open[0]) == order(value)
+        del state.open[former], state.hits[former]
+    place = bisect_left(state.hits, at)
+    while (
+        place < len(state.hits)
+        and state.hits[place] == at
+        and order(state.open[place]) < order(value)
+    ):
+        place += 1
+    state.open.insert(place, value)
+    state.hits.insert(place, at)
+    if len(state.open) > limit:
         del state.open[0], state.hits[0]
-        return not gone
-    return place is None
+        return place > 0
+    return former is None
 
 
 # ----------------------------------------------------------------- what live expressions ask
