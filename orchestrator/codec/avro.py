@@ -12,6 +12,7 @@ from copy import deepcopy
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from struct import error as StructError  # noqa: N812
 from typing import Any, get_args
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -20,12 +21,14 @@ from fastavro.schema import SchemaParseException, UnknownType
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from orchestrator.codec.event import read_event
 from orchestrator.codec.wire import PREFIX_BYTES
 from orchestrator.errors import DecodeError, InputError
 from orchestrator.records import (
     Candidate,
     CatalogSwitch,
     Decision,
+    Event,
     Inbox,
     InboxMessage,
     Record,
@@ -117,6 +120,8 @@ def decoder(writer: str) -> Decode:
     if record is None:
         raise DecodeError(f"a record of type {name} is none of ours", "foreign_record")
     own = own_schema(record)
+    if record is Event and written == own:
+        return _decode_event
     make: Callable[..., Record] = record
     # Equal schemas need no resolution, which costs about as much again as the reading.
     reader = None if written == own else own
@@ -138,6 +143,13 @@ def decoder(writer: str) -> Decode:
         return make(**fields)
 
     return decode
+
+
+def _decode_event(value: bytes) -> Record:
+    try:
+        return read_event(value)
+    except (*_BROKEN, StructError) as error:
+        raise DecodeError(f"bytes do not match the schema of an event: {error!r}") from error
 
 
 def _parsed(text: str) -> Schema:

@@ -140,9 +140,11 @@ def test_every_truncation_is_a_decode_error(sample):
             decode(value[:length])
 
 
-def test_bytes_after_the_record_are_a_decode_error():
-    with pytest.raises(DecodeError, match="left over"):
-        decoder(schema_text(Event))(encoder(Event)(EVENT, PREFIX) + b"\0")
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: type(sample).__name__)
+def test_bytes_after_the_record_are_a_decode_error(sample):
+    record = type(sample)
+    with pytest.raises(DecodeError):
+        decoder(schema_text(record))(encoder(record)(sample, PREFIX) + b"\0")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+from io import BytesIO
+
+import pytest
+from fastavro import schemaless_reader
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from orchestrator.codec import wire
-from orchestrator.codec.avro import RECORD_TYPES, decoder, encoder, schema_text
+from orchestrator.codec.avro import RECORD_TYPES, decoder, encoder, own_schema, schema_text
+from orchestrator.codec.event import read_event
 from orchestrator.errors import DecodeError
 from orchestrator.records import Candidate, Decision, Event, Inbox, InboxMessage
 from tests.codec.samples import SAMPLES
@@ -72,6 +79,47 @@ def test_booleans_and_numbers_keep_their_kinds(record):
     again = DECODE[Event](ENCODE[Event](record, PREFIX))
     kinds = {name: type(value) for name, value in record.properties.items()}
     assert {name: type(value) for name, value in again.properties.items()} == kinds
+
+
+@given(EVENTS)
+def test_the_reader_made_for_events_reads_what_fastavro_reads(record):
+    value = ENCODE[Event](record, PREFIX)
+    expected = schemaless_reader(BytesIO(value[len(PREFIX) :]), own_schema(Event), None)
+    assert asdict(read_event(value)) == expected
+
+
+def test_the_reader_made_for_events_knows_long_strings_and_sized_blocks():
+    """Other writers may split a map into blocks, and say each block's size (a negative count)."""
+    text = "x" * 1000
+    long = Event(
+        event_id=text,
+        type="a.b",
+        occurred_at=0,
+        identities={text: text},
+        source=text,
+        properties={text: text},
+    )
+    assert DECODE[Event](ENCODE[Event](long, PREFIX)) == long
+    string = b"\x02a"
+    blocks = b"\x01\x08" + string * 2 + b"\x02" + b"\x02b\x02c" + b"\0"
+    properties = b"\x01\x06" + b"\x02p\x00" + b"\0"
+    value = PREFIX + string + string + b"\x02" + blocks + string + properties
+    read = DECODE[Event](value)
+    assert (read.identities, read.properties) == ({"a": "a", "b": "c"}, {"p": None})
+
+
+@given(st.binary(max_size=60))
+def test_garbage_is_no_event_where_fastavro_finds_none(garbage):
+    """The reader made for events is at least as strict."""
+    try:
+        read = read_event(PREFIX + garbage)
+    except (ValueError, IndexError, struct.error):
+        return
+    stream = BytesIO(garbage)
+    assert asdict(read) == pytest.approx(
+        schemaless_reader(stream, own_schema(Event), None), nan_ok=True
+    )
+    assert not stream.read()
 
 
 @given(st.sampled_from(RECORD_TYPES), st.binary(max_size=200))
