@@ -6,13 +6,15 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from orchestrator.codec import open_codec
-from orchestrator.errors import CouldNotRun, DefinitionMissing, TopologyError
+from orchestrator.errors import BrokerUnavailable, CouldNotRun, DefinitionMissing, TopologyError
 from orchestrator.kafka.clients import consumer_config, producer_config
 from orchestrator.kafka.definitions import DefinitionStore, read_catalog, read_definitions
 from orchestrator.kafka.publishing import SWITCHED, WRITES, CatalogPublisher
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import CatalogSwitch, Definition
 from orchestrator.settings import load_settings
+from orchestrator.testing.broker import Broker
+from orchestrator.testing.registry import Registry
 
 pytestmark = pytest.mark.kafka
 WAIT_S = 20
@@ -30,13 +32,31 @@ def switch(*hashes: str) -> CatalogSwitch:
     )
 
 
-@pytest.fixture
-def codec(settings):
+def deployment(broker, registry, prefix, **flags):
+    return load_settings(
+        env={},
+        flags={
+            "dev": True,
+            "kafka.bootstrap.servers": broker.bootstrap,
+            "registry.url": registry.url,
+            "topics.prefix": prefix,
+            **flags,
+        },
+    )
+
+
+def opened(settings):
+    """The codec of a deployment whose topics exist."""
     topology = Topology(settings)
     topology.apply()
     codec = open_codec(settings)
     codec.prepare(topology.names(*WRITES))
     return codec
+
+
+@pytest.fixture
+def codec(settings):
+    return opened(settings)
 
 
 def read(settings, topic: str, partition: int):
@@ -69,20 +89,8 @@ def test_a_catalog_is_in_every_partition_of_every_stages_input(settings, codec):
 
 
 def test_the_log_clock_gets_the_catalogs_instant(broker, registry, prefix):
-    settings = load_settings(
-        env={},
-        flags={
-            "dev": True,
-            "clock.mode": "log",
-            "kafka.bootstrap.servers": broker.bootstrap,
-            "registry.url": registry.url,
-            "topics.prefix": prefix,
-        },
-    )
-    topology = Topology(settings)
-    topology.apply()
-    codec = open_codec(settings)
-    codec.prepare(topology.names(*WRITES))
+    settings = deployment(broker, registry, prefix, **{"clock.mode": "log"})
+    topology, codec = Topology(settings), opened(settings)
     publisher = CatalogPublisher(settings, codec)
     publisher.open()
     publisher.publish([], switch(), at=1)
@@ -151,4 +159,43 @@ def test_foreign_bytes_on_the_definitions_topic_hide_nothing(settings, codec):
 
 def test_a_missing_topic_is_named_with_its_remedy(settings):
     with pytest.raises(TopologyError, match="run `orchestrator topics apply`"):
+        read_catalog(settings, open_codec(settings))
+
+
+def test_a_store_outlives_an_outage_of_the_broker(registry, prefix):
+    """Nobody restarts a sink because Kafka was away for a moment."""
+    with Broker() as broker:
+        settings = deployment(broker, registry, prefix)
+        codec = opened(settings)
+        with DefinitionStore(settings, codec) as store:
+            CatalogPublisher(settings, codec).open()
+            store.wait_until_read(WAIT_S)
+            broker.kill()
+            broker.start()
+            publisher = CatalogPublisher(settings, codec)
+            publisher.open()
+            publisher.publish([definition("a", "h1")], switch("h1"))
+            store.wait_for(["h1"], WAIT_S)
+
+
+def test_a_store_waits_for_a_registry_that_is_away(broker, prefix):
+    """What cannot be decoded yet is not skipped."""
+    with Registry() as registry:
+        settings = deployment(broker, registry, prefix)
+        publisher = CatalogPublisher(settings, opened(settings))
+        publisher.open()
+        publisher.publish([definition("a", "h1")], switch("h1"))
+        registry.down = True
+        with DefinitionStore(settings, open_codec(settings)) as store:
+            with pytest.raises(DefinitionMissing):
+                store.wait_for(["h1"], 1)
+            registry.down = False
+            store.wait_for(["h1"], WAIT_S)
+
+
+def test_reading_without_a_broker_says_so(monkeypatch, prefix):
+    monkeypatch.setattr("orchestrator.kafka.definitions.READ_S", 0.2)
+    flags = {"kafka.bootstrap.servers": "127.0.0.1:1", "topics.prefix": prefix}
+    settings = load_settings(env={}, flags=flags)
+    with pytest.raises(BrokerUnavailable, match="cannot be read from Kafka at 127"):
         read_catalog(settings, open_codec(settings))
