@@ -42,17 +42,18 @@ class IdentityKinds:
             InputError: No declared identity, or a primary value that no customer id may have.
         """
         for kind in (CUSTOMER, self.primary, *self.also):
-            if value := identities.get(kind):
-                value = normalise(kind, value)
-                self._check(kind, value)
+            value = normalise(kind, identities.get(kind, ""))
+            if value and self._fits(kind, value):
                 return f"{kind}:{value}"
         declared = ", ".join((self.primary, *self.also))
         raise InputError(f"no identity that profile.yaml declares ({declared})", "no_identity")
 
-    def _check(self, kind: str, value: str) -> None:
-        if not value:
-            raise InputError(f"identity {kind} is blank", "bad_identity")
-        if len(value.encode()) > MAX_CUSTOMER_ID_BYTES:
+    def _fits(self, kind: str, value: str) -> bool:
+        """Whether this identity can be a key; a weaker one that cannot is passed over."""
+        short = len(value.encode()) <= MAX_CUSTOMER_ID_BYTES
+        if kind in self.also:
+            return short
+        if not short:
             raise InputError(
                 f"identity {kind} exceeds {MAX_CUSTOMER_ID_BYTES} bytes", "bad_identity"
             )
@@ -61,6 +62,7 @@ class IdentityKinds:
                 f"identity {kind} begins with {PROVISIONAL_PREFIX!r}, which is reserved",
                 "bad_identity",
             )
+        return True
 
 
 def normalise(kind: str, value: str) -> str:

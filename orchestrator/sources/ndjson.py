@@ -5,7 +5,7 @@
 
 ``occurred_at`` is ISO 8601 with offset, or epoch ms. ``event_id`` and ``source`` may be left out: the id
 is then made of the source, the file and the line's byte offset, so that a line read again is a
-duplicate and not a new event. Nothing is nested: flattening is a source mapping's business.
+duplicate and not a new event. Nested properties are flattened, see ``flatten``.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from datetime import datetime
 from hashlib import sha256
 from io import BufferedIOBase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from orchestrator.errors import InputError
 from orchestrator.ids import event_id
-from orchestrator.records import Event, Value
+from orchestrator.records import Event
+from orchestrator.sources.flatten import flatten
 
 IDENTITY_BYTES = 4096
 """How much of a file's beginning tells it from others of the same name."""
-_LONG = range(-(2**63), 2**63)
 
 
 class _Line(Struct, forbid_unknown_fields=True):
     type: str
     occurred_at: int | str
     identities: dict[str, str]
-    properties: dict[str, Value] = {}
+    properties: dict[str, Any] = {}
     event_id: str = ""
     source: str = ""
 
@@ -87,13 +87,10 @@ def parse_line(data: bytes, source: str, file: str, offset: int) -> Event:
     try:
         line = _decoder.decode(data)
         occurred_at = _instant(line.occurred_at)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise InputError(f"{file} at byte {offset}: {error}", "bad_line") from error
     if not line.type or not line.identities:
         raise InputError(f"{file} at byte {offset}: type and identities are needed", "bad_line")
-    for name, value in line.properties.items():
-        if isinstance(value, int) and value not in _LONG:
-            raise InputError(f"{file} at byte {offset}: {name} exceeds 64 bits", "bad_line")
     origin = line.source or source
     return Event(
         event_id=line.event_id or event_id(origin, file, str(offset)),
@@ -101,7 +98,7 @@ def parse_line(data: bytes, source: str, file: str, offset: int) -> Event:
         occurred_at=occurred_at,
         identities=line.identities,
         source=origin,
-        properties=line.properties,
+        properties=flatten(line.properties),
     )
 
 
