@@ -79,7 +79,7 @@ class _Reader:
         lines: list[Line] = []
         for item in self.items(self.needed(pairs, node, "script", _node), "a list of lines"):
             line = self._line(item, alone, known)
-            if not lines and line.at is None:
+            if not lines and line.at is None and line.after is not None:
                 self.say(
                     line.mark, "missing-key", "the first line has no 'at'", "say when it begins"
                 )

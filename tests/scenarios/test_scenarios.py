@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
 from orchestrator.journeys.loader import load
 from orchestrator.journeys.nodes import plain
 from orchestrator.journeys.scenario_checks import check_scenarios
