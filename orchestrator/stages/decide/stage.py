@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, assert_never
 
+from orchestrator import ids
 from orchestrator.errors import InputError
+from orchestrator.records import Absorb, Event, Link, Merge, Model
+from orchestrator.stages.decide import merging, order, timers
 from orchestrator.stages.decide import state as states
+from orchestrator.stages.decide import switch as switching
+from orchestrator.stages.decide.entries import end, enter
 from orchestrator.stages.decide.state import Customer
+from orchestrator.stages.decide.turn import Turn
+from orchestrator.stages.decide.whens import rising
+from orchestrator.stages.protocol import Emit
 
 if TYPE_CHECKING:
     from orchestrator.stages.catalog import Catalog
-    from orchestrator.stages.protocol import Emit, Input
+    from orchestrator.stages.protocol import Input
 
 
 class Decide:
@@ -51,12 +59,142 @@ class Decide:
         self, key: str, state: Customer, item: Input, now: int, catalog: Catalog
     ) -> list[Emit]:
         """Apply one timeline record."""
-        raise NotImplementedError
+        record = item.record
+        match record:
+            case Event():
+                return self._event(key, state, item, record, now, catalog)
+            case Merge():
+                if state.redirect:
+                    return merging.readdress(key, state, record)
+                return merging.export(key, state, record)
+            case Absorb():
+                return self._absorb(key, state, item, record, now, catalog)
+            case Model():
+                return []  # nothing learns yet: ``choose`` takes the first eligible option
+            case Link():
+                raise InputError("a Link has no place on the timeline", "bad_input")
+            case _:  # pragma: no cover - a new kind of record fails type checking here
+                assert_never(record)
 
     def fire(self, key: str, state: Customer, now: int, catalog: Catalog) -> list[Emit]:
-        """Fire every timer with due <= ``now``."""
-        raise NotImplementedError
+        """Fire every timer with due <= ``now``, each at its own instant."""
+        emits: list[Emit] = []
+        while 0 < state.due <= now:
+            turn = self._turn(key, state, state.due, catalog, ids.timer_cause(state.due))
+            _fire(turn)
+            emits += _finish(turn)
+        return emits
 
     def switch(self, key: str, state: Customer, old: Catalog, new: Catalog, at: int) -> list[Emit]:
         """Bring a customer from one catalog to the next."""
-        raise NotImplementedError
+        if state.redirect or state.first_seen == 0:
+            return []
+        turn = self._turn(key, state, at, new, f"catalog:{new.hash}:{at}")
+        switching.switch(turn, old)
+        order.run(turn)
+        return _finish(turn)
+
+    def abandon(self, key: str, state: Customer, now: int, catalog: Catalog) -> list[Emit]:
+        """End what was due at ``now`` after ``fire`` raised: reason ``error``, nothing else moves.
+
+        For the engine: a timer that raises is dead-lettered and must not stop its partition.
+        """
+        turn = self._turn(key, state, now, catalog, ids.timer_cause(now))
+        for timed in (state.absences, state.scheduled):
+            timers.due_names(timed, now)
+        for entry in list(state.entries):
+            if timers.is_due(entry, now):
+                end(turn, entry, "error")
+        if 0 < state.watch <= now:
+            state.watch = 0
+        state.due = timers.next_due(state)
+        return turn.emits
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _turn(
+        self,
+        key: str,
+        state: Customer,
+        now: int,
+        catalog: Catalog,
+        cause: str,
+        trace: str | None = None,
+    ) -> Turn:
+        return Turn(
+            key=key,
+            customer=state,
+            now=now,
+            catalog=catalog,
+            cause=cause,
+            trace=trace,
+            assume_accepted=self.assume_accepted,
+        )
+
+    def _event(
+        self, key: str, state: Customer, item: Input, event: Event, now: int, catalog: Catalog
+    ) -> list[Emit]:
+        if state.redirect:
+            return [_forward(state.redirect, item)]
+        if state.first_seen == 0 and "customer" in event.identities:
+            raise InputError(f"no customer {key!r} is known", "unknown_customer")
+        turn = self._turn(key, state, now, catalog, event.event_id, item.trace)
+        if not order.handle(turn, event, backfill=item.backfill):
+            return []
+        order.run(turn)
+        return _finish(turn)
+
+    def _absorb(
+        self, key: str, state: Customer, item: Input, absorb: Absorb, now: int, catalog: Catalog
+    ) -> list[Emit]:
+        if state.redirect and not (state.redirect == absorb.loser and key < absorb.loser):
+            return [_forward(state.redirect, item)]
+        state.redirect = ""  # two merges crossed: the smaller id is where both lives meet
+        if absorb.merge_id in state.profile.absorbed:
+            return []
+        turn = self._turn(key, state, now, catalog, absorb.merge_id)
+        loser = states.decode(absorb.state)
+        turn.changed |= merging.unite(state, loser, absorb.merge_id, catalog)
+        turn.scope.forget_zone()
+        turn.consent_changed = True
+        merging.settle_rivals(turn)
+        order.follow_changes(turn)
+        order.run(turn)
+        return _finish(turn)
+
+
+def _forward(winner: str, item: Input) -> Emit:
+    """Send a record of a merged customer on to the winner, as it is."""
+    return Emit(
+        topic="timeline",
+        key=winner,
+        record=None if item.raw else item.record,
+        raw=item.raw or None,
+        backfill=item.backfill,
+        trace=item.trace,
+    )
+
+
+def _fire(turn: Turn) -> None:
+    """Fire the timers of one instant, in their order."""
+    customer = turn.customer
+    started = []
+    if 0 < customer.watch <= turn.now:
+        customer.watch = 0
+        order.update_lifecycle(turn)
+        started = rising(turn, all_of_them=True)
+    timers.fire_entries(turn)
+    started += timers.due_names(customer.absences, turn.now)
+    started += timers.due_names(customer.scheduled, turn.now)
+    for name in sorted(set(started)):
+        journey = turn.catalog.journeys.get(name)
+        if journey is not None:
+            enter(turn, journey, None)
+    order.run(turn)
+
+
+def _finish(turn: Turn) -> list[Emit]:
+    """Set the next timer and return what leaves."""
+    timers.watch(turn)
+    turn.customer.due = timers.next_due(turn.customer)
+    return turn.emits

@@ -175,6 +175,8 @@ class Entry(Struct, array_like=True, omit_defaults=True):
     after: str = ""
     """The send that was sent directly before it parked here: ``window`` returns to it."""
     trace: str = ""
+    moving: bool = False
+    """A new definition moved it: at ``wake`` it arrives at ``step``."""
 
     @property
     def parked(self) -> bool:

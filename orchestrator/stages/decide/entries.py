@@ -1,0 +1,227 @@
+"""Entries: who gets in, how they end, and what is remembered of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator import ids
+from orchestrator.expressions.durations import Duration
+from orchestrator.stages.decide.bounds import bounded
+from orchestrator.stages.decide.matching import Occurrence, holds, key_of
+from orchestrator.stages.decide.skipped import behind
+from orchestrator.stages.decide.state import FLAGS, Entry, Past
+from orchestrator.stages.decide.variants import named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.expressions import Expression
+    from orchestrator.records import Value
+    from orchestrator.stages.catalog import EntryRule, Journey
+    from orchestrator.stages.decide.turn import Turn
+
+MAX_PAST = 256
+"""Ended entries (journey and key) that a customer remembers, oldest forgotten first."""
+
+
+# -- getting in ---------------------------------------------------------------------------------
+
+
+def enter(turn: Turn, journey: Journey, occurrence: Occurrence | None) -> None:
+    """Start an entry, or write why not. ``occurrence`` None: by a condition, absence or schedule."""
+    event = occurrence.event if occurrence else None
+    properties = occurrence.properties if occurrence else {}
+    refusal = _closed(turn, journey, occurrence)
+    if refusal is not None:
+        _refuse(turn, journey, *refusal)
+        return
+    rule = journey.entry
+    if rule.condition is not None and not rule.condition.holds(turn.at(None, properties)):
+        _refuse(turn, journey, "not_eligible", rule.condition.text)
+        return
+    key = ""
+    if rule.key is not None and event is not None:
+        found = key_of(turn, rule.key, properties)
+        if found is None:
+            _refuse(turn, journey, "no_key", rule.key.text)
+            return
+        key = found
+    if any(live.journey == journey.name and live.key == key for live in turn.customer.entries):
+        _refuse(turn, journey, "already_live")
+        return
+    again = _may_enter_again(turn, rule, turn.customer.past.get(past_key(journey.name, key)))
+    if again is not None:
+        _refuse(turn, journey, "re_entry", until=again)
+        return
+    cause = event.event_id if event else turn.cause
+    entry = Entry(
+        id=ids.entry_id(turn.key, journey.name, key, cause),
+        journey=journey.name,
+        version=journey.version,
+        started=turn.now,
+        cause=cause,
+        step=journey.first,
+        key=key,
+        entry=bounded(properties),
+        ends_at=turn.calendar.add(turn.now, journey.max_life),
+        trace=turn.trace or "",
+    )
+    pattern = next((p for p in journey.exits if holds(turn, p, entry)), None)
+    if pattern is not None and pattern.when is not None:
+        _refuse(turn, journey, "exit_true", pattern.when.text)
+        return
+    if journey.goal is not None and holds(turn, journey.goal.pattern, entry):
+        _refuse(turn, journey, "exit_true", "goal")
+        return
+    turn.customer.entries.append(entry)
+    turn.decide("entered", entry=entry, step=entry.step, values={"key": key} if key else None)
+    turn.ready.append(entry)
+
+
+def _closed(
+    turn: Turn, journey: Journey, occurrence: Occurrence | None
+) -> tuple[str, str | None] | None:
+    status = turn.status(journey.name)
+    if status != "live":
+        return ("paused" if status == "paused" else "not_live", status)
+    if turn.cascading:
+        return ("cascade", None)
+    if occurrence is not None and occurrence.silent:
+        return ("late", None)
+    return None
+
+
+def _may_enter_again(turn: Turn, rule: EntryRule, past: Past | None) -> int | None:
+    """Return None if re-entry is allowed, else the instant from which it is (0 = never)."""
+    if past is None or rule.re_entry == "always":
+        return None
+    if isinstance(rule.re_entry, Duration):
+        until = turn.calendar.add(past.ended, rule.re_entry)
+        return until if turn.now < until else None
+    return 0
+
+
+def _refuse(
+    turn: Turn, journey: Journey, reason: str, rule: str | None = None, until: int | None = None
+) -> None:
+    turn.decide("nothing", journey=journey, reason=reason, rule=rule, until=until)
+
+
+def past_key(journey: str, key: str) -> str:
+    """Return the key under which ended entries are remembered."""
+    return f"{journey}\x1f{key}" if key else journey
+
+
+# -- getting out --------------------------------------------------------------------------------
+
+
+def end(
+    turn: Turn,
+    entry: Entry,
+    reason: str,
+    *,
+    rule: str | None = None,
+    values: Mapping[str, Value] | None = None,
+    leaving: bool = False,
+) -> None:
+    """End an entry. ``leaving``: from outside (exit, goal, ...), so what is under way is cancelled."""
+    said = dict(values or {})
+    journey = turn.journey_of(entry)
+    if leaving:
+        said |= leave(turn, entry, reason)
+    elif entry.pending is not None:
+        _cancel_pending(turn, entry, reason)
+    turn.decide("exited", entry=entry, step=entry.step, reason=reason, rule=rule, values=said)
+    _drop(turn, entry)
+    goal_until = 0
+    if journey is not None and journey.goal is not None and reason != "goal":
+        within = journey.goal.within
+        goal_until = turn.calendar.add(entry.started, within) if within else 0
+    counted = goal_until > turn.now
+    turn.customer.past[past_key(entry.journey, entry.key)] = Past(
+        ended=turn.now,
+        entry_id=entry.id,
+        goal_until=goal_until if counted else 0,
+        version=entry.version if counted else "",
+        entry=entry.entry if counted else {},
+        latest=(entry.latest or {}) if counted else {},
+    )
+    if len(turn.customer.past) > MAX_PAST:
+        _forget(turn)
+
+
+def leave(turn: Turn, entry: Entry, reason: str) -> dict[str, Value]:
+    """Cancel what is under way; return ``skipped`` for the decision that says why he left."""
+    journey = turn.journey_of(entry)
+    skipped = behind(journey, entry) if journey is not None else []
+    if entry.pending is not None:
+        _cancel_pending(turn, entry, reason)
+    for sent in turn.customer.sends:
+        if sent.entry == entry.id and sent.cancellable:
+            message = turn.catalog.messages.get(sent.message)
+            if message is None or message.cancel_on_exit:
+                sent.flags |= FLAGS["cancelled"]
+                decision = turn.decide("cancelled", entry=entry, reason=reason, sent=sent)
+                turn.cancel(sent, decision, message)
+    entry.wake = 0
+    return {"skipped": ",".join(skipped)} if skipped else {}
+
+
+def _cancel_pending(turn: Turn, entry: Entry, reason: str) -> None:
+    message, channel = named(turn.journey_of(entry), entry)
+    turn.decide(
+        "cancelled",
+        entry=entry,
+        step=entry.step,
+        reason=reason,
+        message=message,
+        channel=channel,
+    )
+    entry.pending = None
+    turn.vacated = True
+
+
+def _drop(turn: Turn, entry: Entry) -> None:
+    entry.wake = 0
+    turn.customer.entries = [live for live in turn.customer.entries if live is not entry]
+    turn.ready = [live for live in turn.ready if live is not entry]
+    turn.due = [live for live in turn.due if live is not entry]
+    turn.vacated = True
+
+
+def _forget(turn: Turn) -> None:
+    """Drop what decides nothing any more, then the oldest."""
+    past = turn.customer.past
+    for key in [key for key, one in past.items() if not _matters(turn, key, one)]:
+        del past[key]
+    surplus = len(past) - MAX_PAST
+    for key in sorted(past, key=lambda key: (past[key].ended, key))[: max(surplus, 0)]:
+        del past[key]
+
+
+def _matters(turn: Turn, key: str, past: Past) -> bool:
+    journey = turn.catalog.journeys.get(key.partition("\x1f")[0])
+    if past.goal_until > turn.now:
+        return True
+    return journey is None or _may_enter_again(turn, journey.entry, past) is not None
+
+
+# -- goals --------------------------------------------------------------------------------------
+
+
+def within_goal(turn: Turn, journey: Journey, entry: Entry) -> bool:
+    """Whether the goal still counts."""
+    if journey.goal is None:
+        return False
+    within = journey.goal.within
+    return within is None or turn.now < turn.calendar.add(entry.started, within)
+
+
+def goal_values(
+    turn: Turn, value: Expression | None, entry: Entry, occurrence: Occurrence | None
+) -> dict[str, Value]:
+    """Return what the goal is worth."""
+    if value is None:
+        return {}
+    worth = value(turn.at(entry, occurrence.properties if occurrence else {}))
+    return {} if isinstance(worth, list) else {"value": worth}

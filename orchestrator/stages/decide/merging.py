@@ -1,0 +1,119 @@
+"""Merges: the loser's life travels to the winner (2-semantics 2.7).
+
+The union is commutative, associative and idempotent; what lives on in the winner then draws the
+consequences: of two live entries of one journey and key the earlier one stays, and changed traits
+count as changes. Past events never start anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator import ids
+from orchestrator.records import Absorb, Merge
+from orchestrator.stages.decide import history, state
+from orchestrator.stages.decide.entries import end, past_key
+from orchestrator.stages.decide.merge_profile import merge
+from orchestrator.stages.decide.state import Customer, Past
+from orchestrator.stages.protocol import Emit
+
+if TYPE_CHECKING:
+    from orchestrator.stages.catalog import Catalog
+    from orchestrator.stages.decide.turn import Turn
+
+
+def export(key: str, customer: Customer, merge: Merge) -> list[Emit]:
+    """Send the loser's state to the winner; leave a redirect."""
+    if merge.winner == key:
+        return []
+    absorb = Absorb(
+        merge_id=merge.merge_id,
+        loser=key,
+        state=state.encode(customer),
+        state_version=state.VERSION,
+    )
+    _clear(customer)
+    customer.redirect = merge.winner
+    return [Emit(topic="timeline", key=merge.winner, record=absorb)]
+
+
+def _clear(customer: Customer) -> None:
+    """Leave nothing but the engine's own fields; what was here now lives at the winner."""
+    fresh = Customer(catalog=customer.catalog)
+    for name in Customer.__struct_fields__:
+        setattr(customer, name, getattr(fresh, name))
+
+
+def readdress(key: str, customer: Customer, merge: Merge) -> list[Emit]:
+    """Choose anew whom a merge of an already merged customer joins.
+
+    The loser's place is taken by the customer into which it went; known wins over provisional, then
+    the smaller id.
+    """
+    target = customer.redirect
+    if merge.winner in {target, key}:
+        return []
+    winner, loser = sorted((target, merge.winner), key=_rank)
+    anew = Merge(
+        merge_id=ids.merge_id(loser, winner, merge.caused_by),
+        loser=loser,
+        winner=winner,
+        caused_by=merge.caused_by,
+    )
+    return [Emit(topic="timeline", key=loser, record=anew)]
+
+
+def _rank(customer_id: str) -> tuple[bool, str]:
+    return customer_id.startswith(ids.PROVISIONAL_PREFIX), customer_id
+
+
+def unite(into: Customer, other: Customer, merge_id: str, catalog: Catalog) -> set[str]:
+    """Unite everything but the choice between rival live entries; return the changed traits."""
+    former, into.profile = into.profile, merge(into.profile, other.profile, merge_id, catalog)
+    into.profile.lifecycle = former.lifecycle  # evaluated anew, from here
+    changed = {
+        name for name, trait in into.profile.traits.items() if former.traits.get(name) != trait
+    }
+    known = {s for s in (into.first_seen, other.first_seen) if s}
+    into.first_seen = min(known, default=0)
+    sends = {sent.action: sent for sent in other.sends}
+    for sent in into.sends:
+        twin = sends.get(sent.action)
+        if twin is not None:
+            sent.flags |= twin.flags
+        sends[sent.action] = sent
+    into.sends = sorted(sends.values(), key=lambda sent: (sent.at, sent.action))
+    entries = {entry.id: entry for entry in (*other.entries, *into.entries)}
+    into.entries = sorted(entries.values(), key=lambda entry: (entry.started, entry.id))
+    for key, past in other.past.items():
+        mine = into.past.get(key)
+        into.past[key] = past if mine is None else max(mine, past, key=_past_rank)
+    for name in other.truths:
+        into.truths[name] = True
+    _latest(into.absences, other.absences)
+    _latest(into.ever, other.ever)
+    for name, due in other.scheduled.items():
+        into.scheduled[name] = min(due, into.scheduled.get(name, due))
+    into.contest = max(into.contest, other.contest)
+    return changed
+
+
+def _past_rank(past: Past) -> tuple[int, str, int]:
+    return past.ended, past.entry_id, past.goal_until
+
+
+def _latest(mine: dict[str, int], theirs: dict[str, int]) -> None:
+    for name, instant in theirs.items():
+        mine[name] = max(instant, mine.get(name, instant))
+
+
+def settle_rivals(turn: Turn) -> None:
+    """End, of two live entries of one journey and key, the later one (then the greater id)."""
+    kept: set[str] = set()
+    for entry in list(turn.customer.entries):
+        place = past_key(entry.journey, entry.key)
+        if place in kept:
+            end(turn, entry, "merged", leaving=True)
+        kept.add(place)
+    if len(turn.customer.sends) > history.KEPT:
+        history.trim(turn.customer, turn.now, turn.catalog)

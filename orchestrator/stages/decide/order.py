@@ -1,0 +1,174 @@
+"""The order within one record (2-semantics 2.2), as code.
+
+1 age and duplicates; 2 consent, traits, lifecycle; 3 live entries, oldest first: goal, exit,
+interrupt, wait; 4 new entries by journey name; 5 entries run until they park; 6 due sends are
+decided and their entries go on; 7 derived events, same instant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.records import RECEIPT_TYPES
+from orchestrator.stages.decide import consent, entries, lifecycle, receipts, seen, traits, waits
+from orchestrator.stages.decide.entries import enter
+from orchestrator.stages.decide.event_time import event_time
+from orchestrator.stages.decide.matching import Occurrence
+from orchestrator.stages.decide.reactions import react, react_past, recheck
+from orchestrator.stages.decide.sends import decide_due
+from orchestrator.stages.decide.state import FLAGS
+from orchestrator.stages.decide.steps import walk
+from orchestrator.stages.decide.timers import end_waits
+from orchestrator.stages.decide.wakes import rearm, wake_pending
+from orchestrator.stages.decide.whens import rising
+
+if TYPE_CHECKING:
+    from orchestrator.records import Event
+    from orchestrator.stages.decide.turn import Turn
+
+
+def handle(turn: Turn, event: Event, *, backfill: bool) -> bool:
+    """Apply one event of the log, steps 1 to 4; return whether anything may follow from it."""
+    customer = turn.customer
+    fresh = customer.first_seen == 0
+    if fresh:
+        customer.first_seen = turn.now
+    if seen.check_and_remember(customer.profile, event, turn.now):
+        return False
+    sent = receipts.find(customer, event)
+    if sent is not None and receipts.is_repeated(sent, event):
+        return False
+    old = event_time(event, turn.now) < turn.now - turn.catalog.policy.max_event_age_ms
+    _take(turn, event, fresh=fresh, silent=backfill or old, record_late=old and not backfill)
+    return True
+
+
+def run(turn: Turn) -> None:
+    """Do all that is to be done at this instant: steps 5 to 7."""
+    while True:
+        _settle(turn)
+        if turn.ready:
+            walk(turn, turn.ready.pop(0))
+        elif turn.due:
+            decide_due(turn)
+        elif turn.derived:
+            _take(turn, turn.derived.popleft(), fresh=False, silent=False, record_late=False)
+        else:
+            return
+
+
+def _take(turn: Turn, event: Event, *, fresh: bool, silent: bool, record_late: bool) -> None:
+    """Steps 2 to 4 for one event."""
+    customer, catalog, scope = turn.customer, turn.catalog, turn.scope
+    kind = event.type
+    scope.current_entry = None
+    scope.set_event(event)
+    occurrence = Occurrence(event, scope.event_properties, silent=silent)
+    if kind in RECEIPT_TYPES:
+        occurrence.sent = receipts.find(customer, event)
+        if occurrence.sent is not None:
+            receipts.note(turn, occurrence.sent, event)
+    if kind in consent.CONSENT_TYPES:
+        turn.consent_changed = True
+        for revocation in consent.apply_event(customer, event, turn.now, catalog):
+            _revoke(turn, revocation)
+    turn.changed |= traits.apply_event(customer, event, turn.now, catalog, scope)
+    if fresh or turn.changed or turn.consent_changed:
+        update_lifecycle(turn, fresh=fresh, silent=silent)
+    started = {name: False for name in rising(turn, all_of_them=fresh) if not silent}
+    if not silent or record_late:
+        started |= dict.fromkeys(catalog.entries_by_event.get(kind, ()), True)
+    _arm_absences(turn, kind, silent=silent)
+    _react(turn, occurrence)
+    for name in sorted(started):
+        enter(turn, catalog.journeys[name], occurrence if started[name] else None)
+
+
+def _react(turn: Turn, occurrence: Occurrence) -> None:
+    """Step 3: show the event, and what it changed, to each live entry."""
+    returned = receipts.window_closed(turn, occurrence)
+    live = [entry for entry in turn.customer.entries if entry is not returned]
+    changes = bool(turn.changed or turn.consent_changed or turn.flags_changed)
+    for entry in live:
+        journey = turn.journey_of(entry)
+        if journey is None:
+            entries.end(turn, entry, "not_live", leaving=True)
+        elif not occurrence.silent and occurrence.event.type in journey.listens:
+            react(turn, entry, journey, occurrence)
+        elif changes and journey.watches:
+            recheck(turn, entry, journey)
+    if not occurrence.silent:
+        react_past(turn, occurrence)
+    _wake(turn)
+
+
+def _settle(turn: Turn) -> None:
+    """Draw the consequences of what the turn itself changed: traits set, slots given back."""
+    if turn.changed or turn.flags_changed:
+        follow_changes(turn)
+    elif turn.slots_freed or turn.vacated:
+        _wake(turn)
+
+
+def follow_changes(turn: Turn) -> None:
+    """Lifecycle, entry conditions and the conditions of live entries, after a change from within."""
+    update_lifecycle(turn)
+    started = rising(turn, all_of_them=False)
+    for entry in list(turn.customer.entries):
+        journey = turn.journey_of(entry)
+        if journey is not None and journey.watches:
+            recheck(turn, entry, journey)
+    for name in started:
+        enter(turn, turn.catalog.journeys[name], None)
+    _wake(turn)
+
+
+def _wake(turn: Turn) -> None:
+    """Re-arm what the changes moved, wake the deferred sends that read them, and forget them."""
+    if turn.changed:
+        rearm(turn)
+        end_waits(turn)
+    wake_pending(turn)
+    turn.changed = set()
+    turn.consent_changed = turn.flags_changed = turn.slots_freed = turn.vacated = False
+
+
+def update_lifecycle(turn: Turn, *, fresh: bool = False, silent: bool = False) -> None:
+    """Evaluate the lifecycle anew; a change is an event, except the first one of an old customer."""
+    if not turn.catalog.lifecycle:
+        return
+    scope = turn.at(None)
+    change = lifecycle.update(turn.customer.profile, scope, turn.catalog)
+    if change is not None:
+        turn.changed.add("lifecycle")
+        if not silent and (fresh or change.before):
+            turn.lifecycle_changed(change)
+
+
+def _revoke(turn: Turn, revocation: consent.Revocation) -> None:
+    """Cancel every unaccepted action that a revocation touches."""
+    profile, catalog = turn.customer.profile, turn.catalog
+    for sent in turn.customer.sends:
+        if not sent.cancellable or not revocation.covers(sent.channel, sent.category):
+            continue
+        channel = catalog.policy.channels.get(sent.channel)
+        message = catalog.messages.get(sent.message)
+        if channel is not None and channel.internal:
+            continue
+        if message is not None and message.class_ == "mandatory":
+            continue
+        if consent.allowed(profile, sent.channel, sent.category, catalog)[0]:
+            continue
+        sent.flags |= FLAGS["cancelled"]
+        decision = turn.decide("cancelled", reason="no_consent", rule="revoked", sent=sent)
+        turn.cancel(sent, decision, message)
+
+
+def _arm_absences(turn: Turn, kind: str, *, silent: bool) -> None:
+    """A silence begins anew with each event; late ones say nothing about it."""
+    if silent:
+        return
+    for name in turn.catalog.absences_by_event.get(kind, ()):
+        span = turn.catalog.journeys[name].entry.absence_for
+        if span is not None:
+            turn.customer.absences[name] = turn.calendar.add(turn.now, span)

@@ -1,0 +1,214 @@
+"""A new catalog takes effect for one customer.
+
+``pin`` entries keep their own definition; ``follow`` entries move to the live one and keep their
+position. Conditions are recorded as they stand and start nothing, except for ``existing`` journeys,
+whose customers come in paced over an hour.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator import ids
+from orchestrator.stages.catalog import Wait, WaitFor
+from orchestrator.stages.decide import lifecycle, waits, whens
+from orchestrator.stages.decide.entries import end
+from orchestrator.stages.decide.reactions import recheck
+from orchestrator.stages.decide.steps import go_on
+from orchestrator.stages.decide.trait_values import last_key
+
+if TYPE_CHECKING:
+    from orchestrator.stages.catalog import Catalog, Journey, Step
+    from orchestrator.stages.decide.state import Entry
+    from orchestrator.stages.decide.turn import Turn
+
+PACE_MS = 3_600_000
+"""``existing`` customers enter spread over an hour."""
+
+
+def switch(turn: Turn, old: Catalog) -> None:
+    """Bring a customer from ``old`` to the turn's catalog, as of the turn's instant."""
+    change = lifecycle.update(turn.customer.profile, turn.at(None), turn.catalog)
+    if change is not None:
+        turn.changed.add("lifecycle")
+    whens.record(turn)
+    _absences(turn, old)
+    _existing(turn, old)
+    for entry in list(turn.customer.entries):
+        _entry(turn, entry)
+    for entry in turn.customer.entries:
+        _retry(turn, entry)
+
+
+def _entry(turn: Turn, entry: Entry) -> None:
+    status = turn.status(entry.journey)
+    live = turn.catalog.journeys.get(entry.journey)
+    journey = turn.journey_of(entry)
+    if status == "stopped":
+        end(turn, entry, "not_live", rule=status, leaving=True)
+        return
+    if live is not None and live.version != entry.version and live.in_flight == "follow":
+        _follow(turn, entry, journey, live)
+        return
+    if journey is None:
+        end(turn, entry, "not_live", rule="unknown version", leaving=True)
+        return
+    if journey.watches:
+        recheck(turn, entry, journey)
+
+
+# -- follow -------------------------------------------------------------------------------------
+
+
+def _follow(turn: Turn, entry: Entry, former: Journey | None, live: Journey) -> None:
+    """Move an entry to the live definition; it keeps its position."""
+    place = _place(entry, former, live)
+    step = live.steps.get(entry.step) or _renamed(live, entry.step)
+    entry.version = live.version
+    _rename(entry, live)
+    entry.interrupted = [one for one in entry.interrupted if one < len(live.interrupts)]
+    entry.ends_at = turn.calendar.add(entry.started, live.max_life)
+    if step is not None:
+        entry.step = step.id
+        _stay(turn, entry, step)
+        if live.watches:
+            recheck(turn, entry, live)
+        return
+    if place is None:
+        end(turn, entry, "completed", rule="follow", leaving=True)
+        return
+    turn.decide("advanced", entry=entry, step=entry.step, rule="follow", values={"to": place})
+    _leave_at(turn, entry, place)
+
+
+def _renamed(live: Journey, step_id: str) -> Step | None:
+    return next((step for step in live.steps.values() if step.was == step_id), None)
+
+
+def _rename(entry: Entry, live: Journey) -> None:
+    """Carry what is kept by step id over to the new names."""
+    for step in live.steps.values():
+        if step.was is None or step.was in live.steps:
+            continue
+        for kept in (entry.passes, entry.attempts):
+            if step.was in kept:
+                kept[step.id] = kept.pop(step.was)
+        for hit in entry.hits:
+            if hit.step == step.was:
+                hit.step = step.id
+
+
+def _place(entry: Entry, former: Journey | None, live: Journey) -> str | None:
+    """Return the next step that survives, in the order of the definition that the entry had."""
+    if former is None or entry.step not in former.steps:
+        return live.first
+    order = list(former.steps)
+    for step_id in order[order.index(entry.step) + 1 :]:
+        step = live.steps.get(step_id) or _renamed(live, step_id)
+        if step is not None:
+            return step.id
+    return None
+
+
+def _stay(turn: Turn, entry: Entry, step: Step) -> None:
+    """Keep an entry where it is: a shortened wait wakes at the new due instant, spread.
+
+    A lengthened one re-parks when it wakes, which is the same as waiting on here.
+    """
+    if not entry.wake:
+        if entry.pending is None:
+            turn.ready.append(entry)
+        return
+    match step.do:
+        case WaitFor() as wait:
+            due = turn.calendar.add(entry.arrived, wait.timeout)
+        case Wait() as wait:
+            due = waits.deadline(turn, entry, wait) or turn.now
+        case _:
+            _leave_at(turn, entry, step.id)
+            return
+    entry.wake = due if due > turn.now else turn.now + _offset(turn, entry)
+
+
+def _leave_at(turn: Turn, entry: Entry, step_id: str) -> None:
+    """Send an entry to another step, spread; the pending send that it leaves behind is gone."""
+    entry.pending = None
+    offset = _offset(turn, entry)
+    if offset == 0:
+        go_on(turn, entry, step_id)
+        return
+    entry.step = step_id
+    entry.moving = True
+    entry.wake = turn.now + offset
+
+
+def _offset(turn: Turn, entry: Entry) -> int:
+    spread = turn.catalog.policy.spread_ms
+    return spread * ids.bucket("follow", entry.id) // ids.BUCKETS
+
+
+# -- what the whole customer sees ----------------------------------------------------------------
+
+
+def _retry(turn: Turn, entry: Entry) -> None:
+    """Look at a deferred send again, spread: its rules may have changed."""
+    if entry.pending is None or entry in turn.due:
+        return
+    at = turn.now + _offset(turn, entry)
+    if at == turn.now:
+        turn.due.append(entry)
+    elif not 0 < entry.pending.until <= at:
+        entry.pending.until = at
+
+
+def _absences(turn: Turn, old: Catalog) -> None:
+    """Arm the silences of journeys that are new, from the last event if it is known."""
+    absences, traits = turn.customer.absences, turn.customer.profile.traits
+    for name in list(absences):
+        journey = turn.catalog.journeys.get(name)
+        if journey is None or journey.entry.absence_of is None:
+            del absences[name]
+    for name in _absent(turn):
+        journey = turn.catalog.journeys[name]
+        rule = journey.entry
+        before = old.journeys.get(name)
+        if rule.absence_of is None or rule.absence_for is None:
+            continue
+        if before is not None and before.entry.absence_of == rule.absence_of:
+            if name in absences and before.entry.absence_for != rule.absence_for:
+                last = traits.get(last_key(rule.absence_of))
+                if last is not None:
+                    absences[name] = max(
+                        turn.calendar.add(last.at, rule.absence_for),
+                        turn.now + 1 + _pace(turn, name),
+                    )
+            continue
+        last = traits.get(last_key(rule.absence_of))
+        if last is None:
+            continue
+        due = turn.calendar.add(last.at, rule.absence_for)
+        if due > turn.now:
+            absences[name] = due
+        elif rule.existing:
+            turn.customer.scheduled[name] = turn.now + 1 + _pace(turn, name)
+
+
+def _absent(turn: Turn) -> list[str]:
+    names = {name for some in turn.catalog.absences_by_event.values() for name in some}
+    return sorted(names)
+
+
+def _existing(turn: Turn, old: Catalog) -> None:
+    """Schedule the entry of those for whom the condition of a new journey already holds."""
+    scheduled = turn.customer.scheduled
+    for name in list(scheduled):
+        if name not in turn.catalog.journeys:
+            del scheduled[name]
+    for name in turn.catalog.entries_when:
+        rule = turn.catalog.journeys[name].entry
+        if rule.existing and name not in old.journeys and name in turn.customer.truths:
+            scheduled[name] = turn.now + 1 + _pace(turn, name)
+
+
+def _pace(turn: Turn, journey: str) -> int:
+    return PACE_MS * ids.bucket("existing", journey, turn.key) // ids.BUCKETS

@@ -1,0 +1,146 @@
+"""Timers as data: when a customer is next due, and what happens then.
+
+Timers of one instant: trait and lifecycle crossings, max_life, waits, releases; then entry id. All
+sends that come due at that instant compete together. (A goal's window needs no timer: it is looked
+at when a goal is reached.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.stages.catalog import Wait, WaitFor
+from orchestrator.stages.decide import lifecycle
+from orchestrator.stages.decide.entries import end
+from orchestrator.stages.decide.reactions import recheck
+from orchestrator.stages.decide.steps import go_on, timed_out
+from orchestrator.stages.decide.waits import deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.stages.catalog import Journey
+    from orchestrator.stages.decide.state import Customer, Entry
+    from orchestrator.stages.decide.turn import Turn
+
+
+def next_due(customer: Customer) -> int:
+    """Return the earliest of all timers; 0 = none."""
+    return min(_instants(customer), default=0)
+
+
+def _instants(customer: Customer) -> Iterator[int]:
+    if customer.watch:
+        yield customer.watch
+    yield from customer.absences.values()
+    yield from customer.scheduled.values()
+    for entry in customer.entries:
+        for instant in (entry.wake, entry.ends_at, entry.watch):
+            if instant:
+                yield instant
+        if entry.pending is not None:
+            if entry.pending.until:
+                yield entry.pending.until
+            if entry.pending.expires_at:
+                yield entry.pending.expires_at
+
+
+def due_names(timers: dict[str, int], now: int) -> list[str]:
+    """Take out the timers that are due; return their journeys by name."""
+    names = sorted(name for name, due in timers.items() if due <= now)
+    for name in names:
+        del timers[name]
+    return names
+
+
+def is_due(entry: Entry, now: int) -> bool:
+    """Whether any timer of an entry is due."""
+    pending = entry.pending
+    instants = [entry.wake, entry.ends_at, entry.watch]
+    if pending is not None:
+        instants += [pending.until, pending.expires_at]
+    return any(0 < instant <= now for instant in instants)
+
+
+def fire_entries(turn: Turn) -> None:
+    """Fire what is due in live entries: crossings, then max_life, then waits, then releases."""
+    by_id = sorted(turn.customer.entries, key=lambda entry: entry.id)
+    for entry in by_id:
+        if 0 < entry.watch <= turn.now:
+            entry.watch = 0
+            journey = turn.journey_of(entry)
+            if journey is not None:
+                recheck(turn, entry, journey)
+    for entry in by_id:
+        if 0 < entry.ends_at <= turn.now and _live(turn, entry):
+            end(turn, entry, "max_life", leaving=True)
+    end_waits(turn)
+    for entry in by_id:
+        pending = entry.pending
+        if pending is None or not _live(turn, entry) or entry in turn.due:
+            continue
+        if 0 < pending.until <= turn.now or pending.expires_at <= turn.now:
+            turn.due.append(entry)
+
+
+def _live(turn: Turn, entry: Entry) -> bool:
+    return any(one is entry for one in turn.customer.entries)
+
+
+def end_waits(turn: Turn) -> None:
+    """Send on the entries whose wait is over."""
+    for entry in sorted(turn.customer.entries, key=lambda entry: entry.id):
+        if not 0 < entry.wake <= turn.now:
+            continue
+        journey = turn.journey_of(entry)
+        step = journey.steps.get(entry.step) if journey is not None else None
+        if step is None:
+            end(turn, entry, "not_live", leaving=True)
+            continue
+        if entry.moving:
+            entry.moving = False
+            go_on(turn, entry, entry.step)
+            continue
+        match step.do:
+            case WaitFor() as wait:
+                go_on(turn, entry, timed_out(turn, entry, step, wait))
+            case Wait(if_past="exit") as wait if wait.until is not None and _lost(
+                turn, entry, wait
+            ):
+                end(turn, entry, "past_date", values={"step": step.id})
+            case _:
+                go_on(turn, entry, step.then)
+
+
+def _lost(turn: Turn, entry: Entry, wait: Wait) -> bool:
+    """Whether the date that a wait follows has vanished or moved into the past."""
+    due = deadline(turn, entry, wait)
+    return due is None or due < turn.now
+
+
+def watch(turn: Turn) -> None:
+    """Compute when time alone may next change a condition that somebody watches."""
+    customer, catalog = turn.customer, turn.catalog
+    instants = []
+    if catalog.lifecycle:
+        instants.append(lifecycle.next_change(turn.at(None), catalog))
+    for name in catalog.entries_when:
+        when = catalog.journeys[name].entry.when
+        if when is not None:
+            instants.append(when.next_change(turn.at(None)))
+    customer.watch = min((one for one in instants if one is not None), default=0)
+    for entry in customer.entries:
+        journey = turn.journey_of(entry)
+        entry.watch = _entry_watch(turn, entry, journey) if journey and journey.watches else 0
+
+
+def _entry_watch(turn: Turn, entry: Entry, journey: Journey) -> int:
+    patterns = list(journey.exits)
+    if journey.goal is not None:
+        patterns.append(journey.goal.pattern)
+    step = journey.steps.get(entry.step)
+    if entry.wake and step is not None and isinstance(step.do, WaitFor):
+        patterns.extend(step.do.patterns)
+    scope = turn.at(entry)
+    instants = [pattern.when.next_change(scope) for pattern in patterns if pattern.when is not None]
+    return min((one for one in instants if one is not None), default=0)

@@ -1,0 +1,211 @@
+"""One turn: all that one record, timer instant or catalog does to one customer.
+
+A turn carries the context (customer, log time, catalog, cause), the work that is still to be done
+within the turn, and what leaves: it is the only place that builds records.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator import ids
+from orchestrator.records import Action, Candidate, Decision, Event
+from orchestrator.stages.decide.lifecycle import changed_event
+from orchestrator.stages.decide.scope import CustomerScope
+from orchestrator.stages.protocol import Emit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.records import DecisionOutcome, Value
+    from orchestrator.stages.calendar import Calendar
+    from orchestrator.stages.catalog import Catalog, Journey, Message
+    from orchestrator.stages.decide.lifecycle import Change
+    from orchestrator.stages.decide.state import Customer, Entry, Sent
+
+MAX_DERIVED = 32
+"""Events that one record may derive; what goes beyond them starts nothing (``cascade``)."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """See the module docstring. ``now`` is log time in epoch ms."""
+
+    key: str
+    customer: Customer
+    now: int
+    catalog: Catalog
+    cause: str
+    trace: str | None = None
+    assume_accepted: bool = False
+    scope: CustomerScope = field(init=False)
+    emits: list[Emit] = field(default_factory=list)
+    ready: list[Entry] = field(default_factory=list)
+    """Entries on their way: to be walked until they park."""
+    due: list[Entry] = field(default_factory=list)
+    """Entries at a send that is due now."""
+    derived: deque[Event] = field(default_factory=deque)
+    changed: set[str] = field(default_factory=set)
+    """Traits that changed and whose consequences have not been drawn yet."""
+    consent_changed: bool = False
+    flags_changed: bool = False
+    """A receipt changed what ``opened()`` and its like say."""
+    slots_freed: bool = False
+    vacated: bool = False
+    """A send that was scheduled is no longer: ``protected`` may end."""
+    reserved: list[Sent] = field(default_factory=list)
+    """Sends of this round, in the order in which they took their slots."""
+    _ordinal: int = 0
+    _derived_count: int = 0
+
+    def __post_init__(self) -> None:
+        self.scope = CustomerScope(self.key, self.customer, self.catalog, self.now)
+
+    # -- context --------------------------------------------------------------------------------
+
+    @property
+    def calendar(self) -> Calendar:
+        """The calendar of the customer's zone as it is now."""
+        return self.scope.calendar
+
+    def journey_of(self, entry: Entry) -> Journey | None:
+        """Return the definition that governs an entry."""
+        return self.catalog.journey(entry.journey, entry.version)
+
+    def status(self, journey: str) -> str:
+        """Return a journey's status; one that is no longer in the catalog only drains."""
+        if journey not in self.catalog.journeys:
+            return "draining"
+        return self.catalog.status.get(journey, "live")
+
+    def at(self, entry: Entry | None, event: Mapping[str, Value] | None = None) -> CustomerScope:
+        """Return the scope as seen from an entry, with the event at hand if there is one."""
+        scope = self.scope
+        scope.current_entry = entry
+        scope.event_properties = event or {}
+        return scope
+
+    # -- what leaves ----------------------------------------------------------------------------
+
+    def decide(
+        self,
+        outcome: DecisionOutcome,
+        *,
+        entry: Entry | None = None,
+        journey: Journey | None = None,
+        step: str | None = None,
+        reason: str | None = None,
+        rule: str | None = None,
+        values: Mapping[str, Value] | None = None,
+        candidates: Sequence[Candidate] = (),
+        message: str | None = None,
+        channel: str | None = None,
+        action_id: str | None = None,
+        until: int | None = None,
+        propensity: float | None = None,
+        sent: Sent | None = None,
+    ) -> str:
+        """Write a decision; return its id. ``sent`` fills in what an earlier action says."""
+        name = journey.name if journey else None
+        version = journey.version if journey else None
+        subject = name or ""
+        entry_id = None
+        if entry is not None:
+            name, version, entry_id = entry.journey, entry.version, entry.id
+            subject = entry.id
+        if sent is not None:
+            message, channel, action_id = sent.message, sent.channel, sent.action.hex()
+            step = sent.step
+            if entry is None:
+                name, entry_id, subject = sent.journey, sent.entry, sent.entry
+        decision_id = ids.decision_id(
+            self.cause, self.key, subject, step or "", outcome, self._ordinal
+        )
+        self._ordinal += 1
+        record = Decision(
+            decision_id=decision_id,
+            customer_id=self.key,
+            outcome=outcome,
+            reason=reason,
+            rule=rule,
+            rule_values=dict(values) if values else {},
+            candidates=list(candidates),
+            journey=name,
+            journey_version=version,
+            entry_id=entry_id,
+            step=step,
+            message=message,
+            channel=channel,
+            action_id=action_id,
+            until=until or None,
+            caused_by=self.cause,
+            decided_at=self.now,
+            catalog=self.catalog.hash,
+            propensity=propensity,
+            trace=self.trace,
+        )
+        self.emits.append(Emit(topic="decisions", key=self.key, record=record, trace=self.trace))
+        return decision_id
+
+    def act(self, action: Action) -> None:
+        """Write an action to its channel."""
+        self.emits.append(
+            Emit(
+                topic="actions",
+                key=self.key,
+                record=action,
+                channel=action.channel,
+                trace=action.trace,
+            )
+        )
+
+    def cancel(self, sent: Sent, decision_id: str, message: Message | None) -> None:
+        """Order the sink to drop an action that it has not accepted yet."""
+        journey = self.catalog.journeys.get(sent.journey)
+        self.act(
+            Action(
+                action_id=sent.action.hex(),
+                kind="cancel",
+                customer_id=self.key,
+                channel=sent.channel,
+                message=sent.message,
+                template=message.definition if message else "",
+                journey=sent.journey,
+                journey_version=journey.version if journey else "",
+                entry_id=sent.entry,
+                step=sent.step,
+                decision_id=decision_id,
+                category=sent.category,
+                priority=journey.priority if journey else 0,
+                decided_at=self.now,
+                caused_by=self.cause,
+                trace=self.trace,
+            )
+        )
+
+    def lifecycle_changed(self, change: Change) -> None:
+        """Queue the event of a change of lifecycle, at the same instant."""
+        self._derived_count += 1
+        self.derived.append(
+            changed_event(self.key, change, self.now, self.cause, self._derived_count)
+        )
+
+    def accept(self, action_id: str) -> None:
+        """Queue the receipt that a sink would send at once."""
+        self.derived.append(
+            Event(
+                event_id=ids.receipt_id(action_id, "accepted"),
+                type="message.accepted",
+                occurred_at=self.now,
+                identities={"customer": self.key},
+                source="decide",
+                properties={"action_id": action_id},
+            )
+        )
+
+    @property
+    def cascading(self) -> bool:
+        """Whether this turn has derived more events than it may."""
+        return self._derived_count > MAX_DERIVED

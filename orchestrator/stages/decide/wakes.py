@@ -1,0 +1,115 @@
+"""What a change re-arms or wakes: waits that follow a trait, the zone, deferred sends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.stages.catalog import Wait, WaitFor
+from orchestrator.stages.decide import waits
+from orchestrator.stages.decide.pipeline import suppression_covers
+from orchestrator.stages.decide.variants import variants_of
+
+if TYPE_CHECKING:
+    from orchestrator.expressions import Expression
+    from orchestrator.stages.catalog import Step
+    from orchestrator.stages.decide.state import Entry
+    from orchestrator.stages.decide.turn import Turn
+
+_SLOTS = frozenset({"gap", "cap", "arbitration", "protected"})
+_CONTACT = frozenset({"no_consent", "no_address"})
+
+
+def zone_changed(turn: Turn) -> bool:
+    """Whether the trait that holds the customer's zone, or what it is derived from, changed."""
+    name = turn.catalog.timezone_trait
+    if name is None or not turn.changed:
+        return False
+    if name in turn.changed:
+        return True
+    trait = turn.catalog.traits.get(name)
+    return trait is not None and _reads(turn, trait.expression)
+
+
+def _reads(turn: Turn, expression: Expression | None) -> bool:
+    return expression is not None and not expression.references.traits.isdisjoint(turn.changed)
+
+
+def rearm(turn: Turn) -> None:
+    """Compute anew the instants that depend on what changed."""
+    zone = zone_changed(turn)
+    for entry in list(turn.customer.entries):
+        journey = turn.journey_of(entry)
+        step = journey.steps.get(entry.step) if journey is not None else None
+        if journey is None or step is None:
+            continue
+        if zone:
+            entry.ends_at = turn.calendar.add(entry.started, journey.max_life)
+        if entry.wake:
+            rearm_wait(turn, entry, step, zone=zone)
+        elif zone and entry.pending is not None and entry not in turn.due:
+            turn.due.append(entry)
+
+
+def rearm_wait(turn: Turn, entry: Entry, step: Step, *, zone: bool) -> None:
+    """Compute the end of one wait anew; one that is over by now ends at once."""
+    match step.do:
+        case WaitFor() as wait:
+            if zone:
+                entry.wake = turn.calendar.add(entry.arrived, wait.timeout)
+        case Wait() as wait:
+            if zone or _reads(turn, wait.until):
+                entry.wake = waits.deadline(turn, entry, wait) or turn.now
+        case _:
+            return
+
+
+def wake_pending(turn: Turn) -> None:
+    """Make due the deferred sends whose rule reads what changed."""
+    for entry in turn.customer.entries:
+        if entry.pending is not None and entry not in turn.due and _touched(turn, entry):
+            turn.due.append(entry)
+
+
+def _touched(turn: Turn, entry: Entry) -> bool:
+    pending = entry.pending
+    if pending is None or not pending.reason:
+        return False
+    blocks = set(pending.blocks)
+    if turn.slots_freed and blocks & _SLOTS:
+        return True
+    if turn.vacated and "protected" in blocks:
+        return True
+    if turn.consent_changed and blocks & _CONTACT:
+        return True
+    journey = turn.journey_of(entry)
+    step = journey.steps.get(entry.step) if journey is not None else None
+    if step is None or not (turn.changed or turn.flags_changed or turn.consent_changed):
+        return False
+    if "no_address" in blocks and _reads_address(turn, step):
+        return True
+    return "suppression" in blocks and _reads_suppression(turn, step)
+
+
+def _reads_address(turn: Turn, step: Step) -> bool:
+    return any(
+        variant.channel is not None and _reads(turn, variant.channel.address)
+        for variant in variants_of(turn, step)
+    )
+
+
+def _reads_suppression(turn: Turn, step: Step) -> bool:
+    variants = variants_of(turn, step)
+    for rule in turn.catalog.policy.suppress:
+        reads = rule.condition.references
+        changed = (
+            not reads.traits.isdisjoint(turn.changed)
+            or (bool(reads.consents) and turn.consent_changed)
+            or bool(reads.counts or reads.lasts)
+        )
+        if changed and any(
+            variant.message is not None
+            and suppression_covers(rule, variant.message, variant.channel_name)
+            for variant in variants
+        ):
+            return True
+    return False
