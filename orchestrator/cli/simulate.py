@@ -81,7 +81,11 @@ def command(
             if lines is not None and isinstance(output.emit.record, Decision):
                 lines.write(encode(output.emit.record) + b"\n")
 
-        tally = simulate(workspace.catalog, _events(session, file, source), until=until, each=write)
+        refused: list[str] = []
+        events = _events(session, file, source, refused)
+        tally = simulate(workspace.catalog, events, until=until, each=write)
+    if refused:
+        tally.dead_letters["bad_line"] = len(refused)
     seconds = time.perf_counter() - began
     session.output.result(
         {**msgspec.to_builtins(tally), "seconds": round(seconds, 3)},
@@ -89,9 +93,11 @@ def command(
     )
 
 
-def _events(session: Session, file: Path, source: str) -> Iterator[Event]:
+def _events(session: Session, file: Path, source: str, refused: list[str]) -> Iterator[Event]:
+    """Yield the events of a file; a line that is none is refused, as ``load`` does."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from orchestrator.errors import InputError
     from orchestrator.sources.ndjson import file_identity, parse_line, read_lines
 
     identity = file_identity(file)
@@ -102,8 +108,12 @@ def _events(session: Session, file: Path, source: str) -> Iterator[Event]:
     ) as bar:
         task = bar.add_task("events", total=None)
         for line in read_lines(file):
-            yield parse_line(line.data, source, identity, line.offset)
             bar.advance(task)
+            try:
+                yield parse_line(line.data, source, identity, line.offset)
+            except InputError as error:
+                refused.append(str(error))
+                remarks.print(str(error), markup=False)
 
 
 def _show(console: Console, tally: Tally, seconds: float) -> None:
