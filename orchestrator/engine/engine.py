@@ -199,8 +199,9 @@ class Engine:
             await self._drop(former)
         if (closing := self._closing.pop(task, None)) is not None:
             await asyncio.wait([closing])  # one owner of the directory at a time
+        slot.opening = self._in(self._openings, partial(self._open_blocking, slot))
         try:
-            await self._in(self._openings, partial(self._open_blocking, slot))
+            await slot.opening
         except Cancelled:
             await self._shut(slot)
             return
@@ -215,6 +216,8 @@ class Engine:
             if self.slots.get(task) is slot and not slot.cancelled.is_set():
                 raise
             return
+        finally:
+            slot.opening = None
         if slot.cancelled.is_set() or self.slots.get(task) is not slot:
             await self._shut(slot)
             return
@@ -269,8 +272,8 @@ class Engine:
     async def _drop(self, slot: Slot) -> None:
         """Close a slot whose partition is not ours any more, or that will be opened anew."""
         slot.cancelled.set()
-        while slot.status is Status.OPENING:
-            await asyncio.sleep(self.config.period)  # its own _open closes it
+        if slot.opening is not None:
+            await asyncio.wait([slot.opening])  # it closes what it opened
         if slot.status is Status.CLOSED:
             return
         if slot.commit is not None:

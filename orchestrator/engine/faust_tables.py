@@ -26,11 +26,11 @@ class EngineRecovery(Recovery):  # type: ignore[misc]
         """Never: the engine replays its changelogs itself."""
         return False
 
-    async def _build_highwaters(self, *args: Any, **options: Any) -> None: ...
+    async def _build_highwaters(self, *_: Any, **__: Any) -> None: ...
 
-    async def _build_offsets(self, *args: Any, **options: Any) -> None: ...
+    async def _build_offsets(self, *_: Any, **__: Any) -> None: ...
 
-    async def _seek_offsets(self, *args: Any, **options: Any) -> None: ...
+    async def _seek_offsets(self, *_: Any, **__: Any) -> None: ...
 
     def flush_buffers(self) -> None:
         """Nothing is buffered here."""
@@ -52,6 +52,8 @@ class EngineRecovery(Recovery):  # type: ignore[misc]
 
 class EngineTableManager(TableManager):  # type: ignore[misc]
     """Only to name the recovery (tables/manager.py:119)."""
+
+    _recovery: EngineRecovery | None
 
     @property
     def recovery(self) -> EngineRecovery:
@@ -98,7 +100,7 @@ class EngineStore(Store):  # type: ignore[misc]
     def persisted_offset(self, tp: Any) -> None:
         """None: Faust keeps no offsets here."""
 
-    def apply_changelog_batch(self, *args: Any, **options: Any) -> None:
+    def apply_changelog_batch(self, *_: Any, **__: Any) -> None:
         """Refuse: the engine replays its changelogs itself."""
         raise TypeError("the engine replays its changelogs itself")
 
@@ -106,10 +108,10 @@ class EngineStore(Store):  # type: ignore[misc]
         """Refuse: a changelog must never be left without its state."""
         raise TypeError("run `orchestrator state reset`")
 
-    async def backup_partition(self, *args: Any, **options: Any) -> None:
+    async def backup_partition(self, *_: Any, **__: Any) -> None:
         """Refuse: the changelog is the backup."""
         raise TypeError("the changelog is the backup")
 
-    def restore_backup(self, *args: Any, **options: Any) -> None:
+    def restore_backup(self, *_: Any, **__: Any) -> None:
         """Refuse: the changelog is the backup."""
         raise TypeError("the changelog is the backup")

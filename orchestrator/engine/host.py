@@ -217,12 +217,12 @@ class LoopWatchdog(threading.Thread):
         super().__init__(name="loop-watchdog", daemon=True)
         self._turned = turned
         self._look_s = look_s
-        self._stop = threading.Event()
+        self._over = threading.Event()
 
     def run(self) -> None:
         """Look once a second."""
         last, same = self._turned(), 0
-        while not self._stop.wait(self._look_s):
+        while not self._over.wait(self._look_s):
             now = self._turned()
             same = same + 1 if now == last else 0
             last = now
@@ -231,7 +231,7 @@ class LoopWatchdog(threading.Thread):
 
     def stop(self) -> None:
         """Look no more."""
-        self._stop.set()
+        self._over.set()
 
 
 def die(error: BaseException, code: int | None = None) -> NoReturn:

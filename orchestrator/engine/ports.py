@@ -28,15 +28,29 @@ class LogRecord(Protocol):
     """A fetched record; aiokafka's ``ConsumerRecord`` fits as it is."""
 
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Position in its partition."""
+        ...
+
     @property
-    def timestamp(self) -> int: ...
+    def timestamp(self) -> int:
+        """Epoch ms; on the timeline the broker's append time."""
+        ...
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """None with a value of None: a tick."""
+        ...
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """The bytes as they lie in the log."""
+        ...
+
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Headers:
+        """Names may repeat."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,13 @@ _log = get_logger(__name__)
 class StoreOpener(Protocol):
     """Opens and wipes stores."""
 
-    def open(self, task: TaskId) -> Store: ...
-    def wipe(self, task: TaskId) -> None: ...
+    def open(self, task: TaskId) -> Store:
+        """Open or create a task's store."""
+        ...
+
+    def wipe(self, task: TaskId) -> None:
+        """Remove a task's files; its store must be closed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,46 +112,25 @@ def _replay(
     task: TaskId, changelog: Changelog, store: Store, local: Meta, cancelled: Callable[[], bool]
 ) -> Opened:
     first, end = changelog.bounds()
-    if local.changelog_offset > end or (first > 0 and local.changelog_offset < first):
-        raise _Recreated(
-            f"{task}: the local state continues at offset {local.changelog_offset} of a changelog "
-            f"that holds {first}..{end}: it was recreated or cut. Put it back from a backup, or "
-            f"run `orchestrator state reset` to build the state anew from the input"
-        )
     start = local.changelog_offset
+    if start > end or start < first:
+        raise _Recreated(
+            f"{task}: the local state continues at offset {start} of a changelog that holds "
+            f"{first}..{end}: it was recreated or cut. Put it back from a backup, or run "
+            f"`orchestrator state reset` to build the state anew from the input"
+        )
     if start >= end and (local.verified or not local.seq):
         return Opened(store, local, end, 0)
-    reader = TransactionReader(local)
-    digest: int | None = local.digest if local.verified else None
-    batch: dict[bytes, bytes | None] = {}
+    reader, writer = TransactionReader(local), _Writer(store, local)
     replayed = 0
-
-    def flush() -> None:
-        nonlocal digest, batch
-        writes = []
-        for key, value in batch.items():
-            former = store.get(key) if digest is not None else None
-            if digest is not None:
-                change = metas.state_hash(key, value) - metas.state_hash(key, former)
-                digest = metas.add_to_digest(digest, change)
-            writes.append(StateWrite(key, value, due_of(former) if former else 0))
-        store.write(writes, metas.encode(reader.last))
-        batch = {}
-
     for records in changelog.read(start, end, cancelled):
         for offset, key, value in records:
             replayed += 1
-            if (whole := reader.feed(offset, key, value)) is None:
-                continue
-            batch.update(whole[0])
-            if len(batch) >= BATCH_KEYS:
-                flush()
+            if (whole := reader.feed(offset, key, value)) is not None:
+                writer.add(*whole)
     reader.end()
-    flush()
     meta = reader.last
-    if digest is None:
-        digest = sum(metas.state_hash(key, value) for key, value in store.items())
-        digest = metas.add_to_digest(digest, 0)
+    digest = writer.finish(meta)
     if digest != meta.digest:
         raise ChangelogTorn(
             f"{task}: the state's digest is {digest:x}, the last transaction (sequence {meta.seq}) "
@@ -156,6 +140,46 @@ def _replay(
     meta.verified = meta.seq > 0
     store.write([], metas.encode(meta))
     return Opened(store, meta, end, replayed)
+
+
+class _Writer:
+    """Puts whole transactions into the store, many at a time, and keeps the digest.
+
+    With a verified local copy the digest moves along with each change; else it is taken from the
+    whole store at the end, which also finds what an interrupted replay left behind.
+    """
+
+    def __init__(self, store: Store, local: Meta) -> None:
+        self._store = store
+        self._digest: int | None = local.digest if local.verified else None
+        self._batch: dict[bytes, bytes | None] = {}
+
+    def add(self, states: dict[bytes, bytes | None], meta: Meta) -> None:
+        """Take one transaction."""
+        self._batch.update(states)
+        if len(self._batch) >= BATCH_KEYS:
+            self._flush(meta)
+
+    def finish(self, meta: Meta) -> int:
+        """Write what is left; return the digest of the whole store."""
+        self._flush(meta)
+        if self._digest is not None:
+            return self._digest
+        shares = sum(metas.state_hash(key, value) for key, value in self._store.items())
+        return metas.add_to_digest(0, shares)
+
+    def _flush(self, meta: Meta) -> None:
+        writes = []
+        for key, value in self._batch.items():
+            former = None
+            if self._digest is not None:
+                former = self._store.get(key)
+                change = metas.state_hash(key, value) - metas.state_hash(key, former)
+                self._digest = metas.add_to_digest(self._digest, change)
+            # Without the former value an index entry may be left over; it is found when due.
+            writes.append(StateWrite(key, value, due_of(former) if former else 0))
+        self._store.write(writes, metas.encode(meta))
+        self._batch = {}
 
 
 def _check_source(task: TaskId, changelog: Changelog, opened: Opened) -> None:

@@ -42,6 +42,7 @@ class Slot:
         self.core: PartitionTask | None = None
         self.known_end = 0
         """High watermark of the changelog after our own last write."""
+        self.opening: Future[None] | None = None
         self.commit: Future[int] | None = None
         self.waiting: Future[None] | None = None
         """What ends the block of the core."""

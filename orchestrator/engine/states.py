@@ -85,7 +85,11 @@ class States(Generic[S]):
     def restore(self, key: str, entry: Entry[S], ordinal: int) -> None:
         """Put the state back to what was last accepted."""
         value = entry.value if entry.value is not None else self._store.get(key.encode())
-        entry.state = self._new(key, ordinal) if value is None else self._stage.decode(value[8:])
+        if value is None:  # it was never accepted: as if it had not been asked for
+            self._cache.pop(key, None)
+            entry.state = self._new(key, ordinal)
+        else:
+            entry.state = self._stage.decode(value[8:])
 
     def pending_timers(self) -> Iterator[bytes]:
         """Yield the index entries of states that are not in the store yet."""

@@ -28,7 +28,6 @@ def check(slot: Slot, reader: Reader, config: EngineConfig, mono: float) -> None
 
 def _look(slot: Slot, reader: Reader, config: EngineConfig) -> tuple[Any, float]:
     """Return (a value that stays the same during a stall; None = fine, deadline)."""
-    core = slot.core
     match slot.status:
         case Status.OPENING:
             return None, 0.0  # has deadlines of its own, and says what it waits for
@@ -37,11 +36,15 @@ def _look(slot: Slot, reader: Reader, config: EngineConfig) -> tuple[Any, float]
         case Status.SUSPENDED | Status.CLOSED:
             return (slot.status.value, 0), config.start_deadline
         case Status.RUNNING:
-            if core is None or core.blocked is not None:
-                return None, 0.0  # blocked: it waits for something that has a name
-            if not slot.throttled and not reader.active(slot.id):
-                return ("not fetched", 0), config.start_deadline
-            if core.waiting:
-                progress = (core.total, core.snapshots, core.meta.seq)
-                return ("no progress", progress), config.progress_deadline
-            return None, 0.0
+            return _look_at_running(slot, reader, config)
+
+
+def _look_at_running(slot: Slot, reader: Reader, config: EngineConfig) -> tuple[Any, float]:
+    core = slot.core
+    if core is None or core.blocked is not None:
+        return None, 0.0  # it waits for something that has a name
+    if not slot.throttled and not reader.active(slot.id):
+        return ("not fetched", 0), config.start_deadline
+    if core.waiting:
+        return ("no progress", core.total, core.snapshots, core.meta.seq), config.progress_deadline
+    return None, 0.0
