@@ -400,8 +400,7 @@ KINDS = [
 @pytest.mark.parametrize("after", KINDS, ids=lambda trait: f"{trait.kind}-{trait.window_ms}")
 @pytest.mark.parametrize("before", KINDS, ids=lambda trait: f"{trait.kind}-{trait.window_ms}")
 def test_a_trait_may_change_its_kind(before, after):
-    """What an earlier catalog left behind under the same name never raises, and is built upon only
-    where it fits."""
+    """What an earlier catalog left behind under a name never raises: at worst it begins anew."""
     world = World(before)
     world.event("x.x", v=3)
     world.event("customer.updated", t="text")
