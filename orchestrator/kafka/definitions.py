@@ -9,15 +9,12 @@ Workers do not read the copy: for them a catalog takes effect by its record in t
 from __future__ import annotations
 
 import threading
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
     KafkaError,
-    KafkaException,
     Message,
     TopicPartition,
 )
@@ -27,26 +24,23 @@ from orchestrator.errors import (
     DecodeError,
     DefinitionMissing,
     RegistryUnavailable,
-    SchemaNotLoaded,
-    TopologyError,
 )
-from orchestrator.kafka.clients import bootstrap_servers, consumer_config
+from orchestrator.kafka.clients import consumer_config
+from orchestrator.kafka.decoding import decode_blocking
+from orchestrator.kafka.reading import read_partition
 from orchestrator.kafka.topics import Topology
 from orchestrator.observability import get_logger
 from orchestrator.records import CatalogSwitch, Definition, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from types import TracebackType
 
     from orchestrator.codec import Codec
     from orchestrator.settings import Settings
 
 CATALOG_KEY: Final = b"catalog"
-READ_S: Final = 30.0
-"""How long reading the whole topic may stand still before the broker counts as away."""
 POLL_S: Final = 0.2
-REGISTRY_RETRY_S: Final = 1.0
 
 log = get_logger(__name__)
 
@@ -80,28 +74,13 @@ def read_definitions(settings: Settings, codec: Codec) -> Definitions:
         TopologyError: The topic is missing.
     """
     found = Definitions()
-    topic = Topology(settings).name("definitions")
-    away = f"{topic} cannot be read from Kafka at {','.join(bootstrap_servers(settings))}"
-    with _reader(settings, topic) as consumer:
-        try:
-            known = consumer.list_topics(topic, timeout=READ_S).topics[topic]
-        except KafkaException as error:
-            raise BrokerUnavailable(f"{away}: {error.args[0].str()}") from error
-        if known.error is not None:
-            raise TopologyError(f"{topic} is missing: run `orchestrator topics apply`")
-        deadline = time.monotonic() + READ_S
-        while time.monotonic() < deadline:
-            message = consumer.poll(POLL_S)
-            if message is None:
-                continue
-            if message.error() is None:
-                deadline = time.monotonic() + READ_S
-                record = _decode(codec, message)
-                if record is not None:
-                    found.add(record)
-            elif _is_end(message):
-                return found
-    raise BrokerUnavailable(away)
+    at_once = threading.Event()
+    at_once.set()  # a tool reports that the registry is away; it does not wait for it
+    for message in read_partition(settings, Topology(settings).name("definitions"), 0):
+        record = _decode(codec, message, at_once)
+        if record is not None:
+            found.add(record)
+    return found
 
 
 def read_catalog(settings: Settings, codec: Codec) -> CatalogSwitch | None:
@@ -183,62 +162,41 @@ class DefinitionStore:
                 raise DefinitionMissing(f"not on {self._topic}: {', '.join(missing)}")
 
     def _follow(self) -> None:
-        with _reader(self._settings, self._topic) as consumer:
+        # The group's name is needed by the client and used for nothing: no offsets, no membership.
+        group = f"{self._settings.app.id}-definitions"
+        consumer = Consumer(
+            consumer_config(self._settings, group, **{"enable.partition.eof": True})
+        )
+        consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
+        try:
             while not self._closing.is_set():
                 message = consumer.poll(POLL_S)
-                if message is None:
-                    continue
-                if message.error() is None:
+                if message is not None:
                     self._take(message)
-                elif _is_end(message):
-                    with self._news:
-                        self._at_end = True
-                        self._news.notify_all()
-                # Any other error is an outage: the client logs it and goes on by itself.
+        except RegistryUnavailable:
+            pass  # closed while the registry was away
+        finally:
+            consumer.close()
 
     def _take(self, message: Message) -> None:
-        while not self._closing.is_set():
-            try:
-                record = _decode(self._codec, message)
-            except RegistryUnavailable as error:
-                log.warning("waiting for the schema registry", error=str(error))
-                self._closing.wait(REGISTRY_RETRY_S)
-                continue
+        error = message.error()
+        record = _decode(self._codec, message, self._closing) if error is None else None
+        with self._news:
             if record is not None:
-                with self._news:
-                    self._known.add(record)
-                    self._news.notify_all()
-            return
+                self._known.add(record)
+            elif error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                self._at_end = True
+            # Any other error is an outage: the client logs it and goes on by itself.
+            self._news.notify_all()
 
 
-@contextmanager
-def _reader(settings: Settings, topic: str) -> Iterator[Consumer]:
-    # The group's name is needed by the client and used for nothing: no offsets, no membership.
-    group = f"{settings.app.id}-definitions"
-    consumer = Consumer(consumer_config(settings, group, **{"enable.partition.eof": True}))
-    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-    try:
-        yield consumer
-    finally:
-        consumer.close()
-
-
-def _decode(codec: Codec, message: Message) -> Record | None:
+def _decode(codec: Codec, message: Message, stopped: threading.Event) -> Record | None:
     """Return the record; None for what is no record of ours, which is nobody's loss here."""
     value: Any = message.value()
     if value is None:
         return None
     try:
-        try:
-            return codec.decode(value)
-        except SchemaNotLoaded as missing:
-            codec.load(missing.schema_id)
-            return codec.decode(value)
+        return decode_blocking(codec, value, stopped)
     except DecodeError as error:
         log.warning("unreadable definition", offset=message.offset(), error=str(error))
         return None
-
-
-def _is_end(message: Message) -> bool:
-    error = message.error()
-    return error is not None and error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - its public name

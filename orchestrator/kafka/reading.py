@@ -32,10 +32,20 @@ def read_partition(
     # The group's name is needed by the client and used for nothing: no offsets, no membership.
     extra = {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
     consumer = Consumer(consumer_config(settings, f"{settings.app.id}-tools", **extra))
-    consumer.assign([TopicPartition(topic, partition, start)])
-    deadline = time.monotonic() + SILENT_S
+    away = f"{topic} cannot be read from Kafka at {','.join(bootstrap_servers(settings))}"
     try:
-        while True:
+        # Asked first: a consumer tells its error callback, not its caller, of a missing topic.
+        try:
+            known = consumer.list_topics(topic, timeout=SILENT_S).topics[topic]
+        except KafkaException as silence:
+            raise BrokerUnavailable(f"{away}: {silence.args[0].str()}") from silence
+        if partition not in known.partitions:
+            raise TopologyError(
+                f"{topic} [{partition}] is missing: run `orchestrator topics apply`"
+            )
+        consumer.assign([TopicPartition(topic, partition, start)])
+        deadline = time.monotonic() + SILENT_S
+        while time.monotonic() < deadline:
             for message in consumer.consume(BATCH, 0.2):
                 deadline = time.monotonic() + SILENT_S
                 error = message.error()
@@ -43,15 +53,8 @@ def read_partition(
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
                     return
-                elif error.code() in {
-                    KafkaError.UNKNOWN_TOPIC_OR_PART,
-                    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
-                }:
-                    raise TopologyError(f"{topic} is missing: run `orchestrator topics apply`")
                 elif error.fatal():
-                    raise BrokerUnavailable(str(KafkaException(error)))
-            if time.monotonic() > deadline:
-                servers = ",".join(bootstrap_servers(settings))
-                raise BrokerUnavailable(f"{topic} cannot be read from Kafka at {servers}")
+                    raise BrokerUnavailable(f"{away}: {error.str()}")
+        raise BrokerUnavailable(away)
     finally:
         consumer.close()

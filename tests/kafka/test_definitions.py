@@ -6,7 +6,13 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from orchestrator.codec import open_codec
-from orchestrator.errors import BrokerUnavailable, CouldNotRun, DefinitionMissing, TopologyError
+from orchestrator.errors import (
+    BrokerUnavailable,
+    CouldNotRun,
+    DefinitionMissing,
+    RegistryUnavailable,
+    TopologyError,
+)
 from orchestrator.kafka.clients import consumer_config, producer_config
 from orchestrator.kafka.definitions import DefinitionStore, read_catalog, read_definitions
 from orchestrator.kafka.publishing import SWITCHED, WRITES, CatalogPublisher
@@ -194,8 +200,24 @@ def test_a_store_waits_for_a_registry_that_is_away(broker, prefix):
 
 
 def test_reading_without_a_broker_says_so(monkeypatch, prefix):
-    monkeypatch.setattr("orchestrator.kafka.definitions.READ_S", 0.2)
+    monkeypatch.setattr("orchestrator.kafka.reading.SILENT_S", 0.2)
     flags = {"kafka.bootstrap.servers": "127.0.0.1:1", "topics.prefix": prefix}
     settings = load_settings(env={}, flags=flags)
     with pytest.raises(BrokerUnavailable, match="cannot be read from Kafka at 127"):
         read_catalog(settings, open_codec(settings))
+
+
+def test_a_store_that_waits_for_the_registry_can_be_closed(broker, prefix):
+    with Registry() as registry:
+        settings = deployment(broker, registry, prefix)
+        publisher = CatalogPublisher(settings, opened(settings))
+        publisher.open()
+        publisher.publish([definition("a", "h1")], switch("h1"))
+        registry.down = True
+        store = DefinitionStore(settings, open_codec(settings)).start()
+        with pytest.raises(BrokerUnavailable):
+            store.wait_until_read(1)
+        store.close()
+        assert store.get("h1") is None
+        with pytest.raises(RegistryUnavailable):
+            read_definitions(settings, open_codec(settings))
