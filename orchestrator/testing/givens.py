@@ -6,13 +6,11 @@ so that a test begins with a customer who is what he is, and not with one who ju
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.ids import make_id
 from orchestrator.sources.identities import normalise
 from orchestrator.stages.calendar import Calendar, calendar_for
-from orchestrator.stages.catalog import EMPTY
 from orchestrator.stages.decide.state import Customer, Profile, Statement, TraitState
 from orchestrator.stages.decide.values import fit
 from orchestrator.stages.decide.windows import EXACT
@@ -32,14 +30,8 @@ def settle(pipeline: Pipeline, customer: Given, catalog: Catalog, now: int) -> N
         identity = Identity(customer_id=customer.id, first_seen=now)
         pipeline.identify.put(f"{kind}:{normalise(kind, value)}", identity)
     state = Customer(first_seen=now, profile=_profile(customer, catalog, now))
-    stage = pipeline.decide.stage
-    nobody_enters = replace(catalog, journeys={}, entries_by_event={}, absences_by_event={})
-    silent = {
-        name: replace(journey, entry=replace(journey.entry, existing=False))
-        for name, journey in catalog.journeys.items()
-    }
-    stage.switch(customer.id, state, EMPTY, nobody_enters, now)
-    stage.switch(customer.id, state, nobody_enters, replace(catalog, journeys=silent), now)
+    # As if this catalog had been in force all along: conditions are recorded and start nothing.
+    pipeline.decide.stage.switch(customer.id, state, catalog, catalog, now)
     pipeline.decide.put(customer.id, state)
 
 
