@@ -6,7 +6,7 @@ worker ever sees a catalog that others will not see.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException, Producer
 
@@ -17,7 +17,7 @@ from orchestrator.kafka.definitions import CATALOG_KEY, Definitions, read_defini
 from orchestrator.kafka.topics import Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from orchestrator.codec import Codec
     from orchestrator.kafka.topics import Logical
@@ -28,7 +28,6 @@ SWITCHED: Final[tuple[Logical, ...]] = ("events", "timeline", "outcomes")
 """The inputs of the stages: each of their partitions is told of a new catalog."""
 WRITES: Final[tuple[Logical, ...]] = (*SWITCHED, "definitions")
 TIMEOUT_S: Final = 30.0
-Header = tuple[str, str | bytes | None]
 BEGINNING_MS: Final = 1
 """The default log time of a catalog under ``clock.mode: log``: before everything.
 
@@ -80,33 +79,37 @@ class CatalogPublisher:
         Raises:
             CouldNotRun: The outcome is unknown or nothing was written; apply again to find out.
         """
-        new = list(definitions)
+        steps = [self._definitions(definitions), self._switch(switch, at)]
         try:
-            if new:
-                self._transaction(lambda: self._write_definitions(new))
-            self._transaction(lambda: self._write_switch(switch, at))
+            for messages in steps:
+                if messages:
+                    self._transaction(messages)
         except KafkaException as error:
             raise CouldNotRun(
                 f"the catalog may not be in force: {error.args[0].str()}; apply it again"
             ) from error
 
-    def _transaction(self, write: Callable[[], None]) -> None:
+    def _transaction(self, messages: list[dict[str, Any]]) -> None:
+        # Everything is encoded by now: a transaction left open would hold up every timeline.
         self._producer.begin_transaction()
-        write()
+        for message in messages:
+            self._producer.produce(**message)
         self._producer.commit_transaction(TIMEOUT_S)
 
-    def _write_definitions(self, definitions: list[Definition]) -> None:
+    def _definitions(self, definitions: Iterable[Definition]) -> list[dict[str, Any]]:
         topic = self._topology.name("definitions")
-        for definition in definitions:
-            self._produce(topic, 0, definition, key=definition.hash.encode())
+        return [self._message(topic, 0, one, key=one.hash.encode()) for one in definitions]
 
-    def _write_switch(self, switch: CatalogSwitch, at: int | None) -> None:
-        for logical in SWITCHED:
-            for partition in range(self._topology.partitions(logical)):
-                self._produce(self._topology.name(logical), partition, switch, at=at)
-        self._produce(self._topology.name("definitions"), 0, switch, key=CATALOG_KEY, at=at)
+    def _switch(self, switch: CatalogSwitch, at: int | None) -> list[dict[str, Any]]:
+        messages = [
+            self._message(self._topology.name(logical), partition, switch, at=at)
+            for logical in SWITCHED
+            for partition in range(self._topology.partitions(logical))
+        ]
+        copy = self._message(self._topology.name("definitions"), 0, switch, key=CATALOG_KEY, at=at)
+        return [*messages, copy]
 
-    def _produce(
+    def _message(
         self,
         topic: str,
         partition: int,
@@ -114,12 +117,12 @@ class CatalogPublisher:
         *,
         key: bytes | None = None,
         at: int | None = None,
-    ) -> None:
-        self._producer.produce(
-            topic,
-            key=key,
-            value=self._codec.encode(record, topic),
-            partition=partition,
-            headers=list[Header](headers_for(record, self._settings.app.id)),
-            timestamp=at or 0,  # 0 = now
-        )
+    ) -> dict[str, Any]:
+        return {
+            "topic": topic,
+            "partition": partition,
+            "key": key,
+            "value": self._codec.encode(record, topic),
+            "headers": headers_for(record, self._settings.app.id),
+            "timestamp": at or 0,  # 0 = now
+        }

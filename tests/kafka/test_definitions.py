@@ -10,6 +10,7 @@ from orchestrator.errors import (
     BrokerUnavailable,
     CouldNotRun,
     DefinitionMissing,
+    InputError,
     RegistryUnavailable,
     TopologyError,
 )
@@ -221,3 +222,13 @@ def test_a_store_that_waits_for_the_registry_can_be_closed(broker, prefix):
         assert store.get("h1") is None
         with pytest.raises(RegistryUnavailable):
             read_definitions(settings, open_codec(settings))
+
+
+def test_a_record_that_cannot_be_written_leaves_no_transaction_open(settings, codec):
+    """An open one would hold up every reader of the timeline until it times out."""
+    publisher = CatalogPublisher(settings, codec)
+    publisher.open()
+    with pytest.raises(InputError):
+        publisher.publish([definition("a", 5)], switch())
+    publisher.publish([], switch("h1"))
+    assert read_catalog(settings, codec) == switch("h1")
