@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from orchestrator.errors import InputError
 from orchestrator.stages.decide.event_time import event_time
+from orchestrator.stages.decide.receipts import find
 from orchestrator.stages.decide.state import Statement
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from orchestrator.records import Event
     from orchestrator.stages.catalog import Catalog
-    from orchestrator.stages.decide.state import Customer, Profile, Sent
+    from orchestrator.stages.decide.state import Customer, Profile
 
 Rule = Literal["granted", "revoked", "opt_in", "opt_out", "not_needed"]
 MOST_UNUSABLE = 8
@@ -97,31 +98,35 @@ def apply_event(customer: Customer, event: Event, now: int, catalog: Catalog) ->
             that withdraws everything.)
     """
     del catalog
-    match event.type:
-        case "consent.granted" | "consent.revoked":
-            granted = event.type == "consent.granted"
-            scope = Revocation(
-                _name(event, "channel", needed=granted), _name(event, "category", needed=granted)
-            )
-        case "message.unsubscribed":
-            sent = _action(customer, event)
-            granted = False
-            scope = (
-                Revocation(_name(event, "channel"), _name(event, "category"))
-                if sent is None
-                else Revocation(sent.channel, sent.category)
-            )
-        case "message.complained":
-            sent = _action(customer, event)
-            granted = False
-            scope = Revocation(_name(event, "channel") if sent is None else sent.channel, "")
-        case "message.bounced":
-            _bounce(customer, event)
-            return []
-        case _:
-            return []
+    if event.type == "message.bounced":
+        _bounce(customer, event)
+    scope = _scope(customer, event)
+    if scope is None:
+        return []
+    granted = event.type == "consent.granted"
     changed = state(customer.profile, Statement(*scope, granted, event_time(event, now)))
     return [scope] if changed and not granted else []
+
+
+def _scope(customer: Customer, event: Event) -> Revocation | None:
+    """Return what an event's statement covers; None if it states nothing."""
+    match event.type:
+        case "consent.granted":
+            return Revocation(
+                _name(event, "channel", needed=True), _name(event, "category", needed=True)
+            )
+        case "consent.revoked":
+            return Revocation(_name(event, "channel"), _name(event, "category"))
+        case "message.unsubscribed" | "message.complained":
+            sent = find(customer, event)
+            channel, category = (
+                (_name(event, "channel"), _name(event, "category"))
+                if sent is None
+                else (sent.channel, sent.category)
+            )
+            return Revocation(channel, "" if event.type == "message.complained" else category)
+        case _:
+            return None
 
 
 def _name(event: Event, name: str, *, needed: bool = False) -> str:
@@ -136,21 +141,11 @@ def _name(event: Event, name: str, *, needed: bool = False) -> str:
     return ""
 
 
-def _action(customer: Customer, event: Event) -> Sent | None:
-    action = event.properties.get("action_id")
-    if not isinstance(action, str):
-        return None
-    for sent in reversed(customer.sends):
-        if sent.action.hex() == action:
-            return sent
-    return None
-
-
 def _bounce(customer: Customer, event: Event) -> None:
     """Remember the address of a hard bounce."""
     if not is_hard(event):
         return
-    sent = _action(customer, event)
+    sent = find(customer, event)
     if sent is None:
         channel, address = _name(event, "channel"), _name(event, "address")
     else:
@@ -161,9 +156,8 @@ def _bounce(customer: Customer, event: Event) -> None:
 
 
 def is_hard(event: Event) -> bool:
-    """Return whether a bounce is for good: ``bounce`` or ``reason`` is hard or permanent."""
-    words = {event.properties.get("bounce"), event.properties.get("reason")}
-    return event.properties.get("hard") is True or bool(words & {"hard", "permanent"})
+    """Return whether a bounce is for good: its property ``hard`` is true."""
+    return event.properties.get("hard") is True
 
 
 def usable(profile: Profile, channel: str, address: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator import ids
 from orchestrator.expressions.durations import Duration
@@ -29,65 +29,79 @@ MAX_PAST = 256
 
 def enter(turn: Turn, journey: Journey, occurrence: Occurrence | None) -> None:
     """Start an entry, or write why not. ``occurrence`` None: by a condition, absence or schedule."""
-    event = occurrence.event if occurrence else None
     properties = occurrence.properties if occurrence else {}
     refusal = _closed(turn, journey, occurrence)
+    key: str | None = ""
+    if refusal is None and journey.entry.key is not None:
+        key = key_of(turn, journey.entry.key, properties)
+        refusal = Refusal("no_key", journey.entry.key.text) if key is None else None
+    if refusal is None:
+        refusal = _taken(turn, journey, key or "")
     if refusal is not None:
-        _refuse(turn, journey, *refusal)
+        turn.decide("nothing", journey=journey, **refusal._asdict())
         return
-    rule = journey.entry
-    if rule.condition is not None and not rule.condition.holds(turn.at(None, properties)):
-        _refuse(turn, journey, "not_eligible", rule.condition.text)
-        return
-    key = ""
-    if rule.key is not None and event is not None:
-        found = key_of(turn, rule.key, properties)
-        if found is None:
-            _refuse(turn, journey, "no_key", rule.key.text)
-            return
-        key = found
-    if any(live.journey == journey.name and live.key == key for live in turn.customer.entries):
-        _refuse(turn, journey, "already_live")
-        return
-    again = _may_enter_again(turn, rule, turn.customer.past.get(past_key(journey.name, key)))
-    if again is not None:
-        _refuse(turn, journey, "re_entry", until=again)
-        return
-    cause = event.event_id if event else turn.cause
+    cause = occurrence.event.event_id if occurrence else turn.cause
     entry = Entry(
-        id=ids.entry_id(turn.key, journey.name, key, cause),
+        id=ids.entry_id(turn.key, journey.name, key or "", cause),
         journey=journey.name,
         version=journey.version,
         started=turn.now,
         cause=cause,
         step=journey.first,
-        key=key,
+        key=key or "",
         entry=bounded(properties),
         ends_at=turn.calendar.add(turn.now, journey.max_life),
         trace=turn.trace or "",
     )
-    pattern = next((p for p in journey.exits if holds(turn, p, entry)), None)
-    if pattern is not None and pattern.when is not None:
-        _refuse(turn, journey, "exit_true", pattern.when.text)
-        return
-    if journey.goal is not None and holds(turn, journey.goal.pattern, entry):
-        _refuse(turn, journey, "exit_true", "goal")
+    refusal = _over(turn, journey, entry)
+    if refusal is not None:
+        turn.decide("nothing", journey=journey, **refusal._asdict())
         return
     turn.customer.entries.append(entry)
     turn.decide("entered", entry=entry, step=entry.step, values={"key": key} if key else None)
     turn.ready.append(entry)
 
 
-def _closed(
-    turn: Turn, journey: Journey, occurrence: Occurrence | None
-) -> tuple[str, str | None] | None:
+class Refusal(NamedTuple):
+    """Why an entry event that matched started nothing."""
+
+    reason: str
+    rule: str | None = None
+    until: int | None = None
+
+
+def _closed(turn: Turn, journey: Journey, occurrence: Occurrence | None) -> Refusal | None:
+    """Status, cascades, age and ``if``."""
     status = turn.status(journey.name)
     if status != "live":
-        return ("paused" if status == "paused" else "not_live", status)
+        return Refusal("paused" if status == "paused" else "not_live", status)
     if turn.cascading:
-        return ("cascade", None)
+        return Refusal("cascade")
     if occurrence is not None and occurrence.silent:
-        return ("late", None)
+        return Refusal("late")
+    condition = journey.entry.condition
+    scope = turn.at(None, occurrence.properties if occurrence else None)
+    if condition is not None and not condition.holds(scope):
+        return Refusal("not_eligible", condition.text)
+    return None
+
+
+def _taken(turn: Turn, journey: Journey, key: str) -> Refusal | None:
+    """One live entry for each key, and re-entry as the author allows it."""
+    if any(live.journey == journey.name and live.key == key for live in turn.customer.entries):
+        return Refusal("already_live")
+    past = turn.customer.past.get(past_key(journey.name, key))
+    again = _may_enter_again(turn, journey.entry, past)
+    return None if again is None else Refusal("re_entry", until=again)
+
+
+def _over(turn: Turn, journey: Journey, entry: Entry) -> Refusal | None:
+    """What would end the entry holds already: an exit, or the goal itself."""
+    for pattern in journey.exits:
+        if pattern.when is not None and holds(turn, pattern, entry):
+            return Refusal("exit_true", pattern.when.text)
+    if journey.goal is not None and holds(turn, journey.goal.pattern, entry):
+        return Refusal("exit_true", "goal")
     return None
 
 
@@ -99,12 +113,6 @@ def _may_enter_again(turn: Turn, rule: EntryRule, past: Past | None) -> int | No
         until = turn.calendar.add(past.ended, rule.re_entry)
         return until if turn.now < until else None
     return 0
-
-
-def _refuse(
-    turn: Turn, journey: Journey, reason: str, rule: str | None = None, until: int | None = None
-) -> None:
-    turn.decide("nothing", journey=journey, reason=reason, rule=rule, until=until)
 
 
 def past_key(journey: str, key: str) -> str:

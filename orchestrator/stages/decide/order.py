@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.records import RECEIPT_TYPES
-from orchestrator.stages.decide import consent, entries, lifecycle, receipts, seen, traits, waits
+from orchestrator.stages.decide import consent, entries, lifecycle, receipts, seen, traits
 from orchestrator.stages.decide.entries import enter
 from orchestrator.stages.decide.event_time import event_time
 from orchestrator.stages.decide.matching import Occurrence

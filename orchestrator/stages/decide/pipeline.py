@@ -15,6 +15,7 @@ from orchestrator.stages.decide.variants import Block
 
 if TYPE_CHECKING:
     from orchestrator.stages.catalog import Channel, Holdout, Message, OnBlock, Suppression
+    from orchestrator.stages.decide.state import Sent
     from orchestrator.stages.decide.turn import Turn
     from orchestrator.stages.decide.variants import Candidate, Variant
 
@@ -33,12 +34,9 @@ def screen(turn: Turn, candidate: Candidate, variant: Variant) -> Block | None:
     message, channel = variant.message, variant.channel
     if message is None:
         return Block("no_content", "skip", rule=variant.send.message)
-    if turn.now >= turn.calendar.add(candidate.fell_due, message.expires):
-        return Block("expired", "skip")
-    if message.obsolete_if is not None and message.obsolete_if.holds(turn.at(candidate.entry)):
-        rule = message.obsolete_if.text
-        return Block("obsolete", on_block(turn, variant, "obsolete"), rule=rule)
-    block = repeated(turn, candidate, variant, message)
+    block = _outdated(turn, candidate, variant, message) or repeated(
+        turn, candidate, variant, message
+    )
     if block is not None:
         return block
     if channel is None or channel.name not in message.content:
@@ -64,29 +62,55 @@ def contest(turn: Turn, candidate: Candidate, variant: Variant) -> Block | None:
     if block is not None or channel.internal:
         return block
     sends = caps.counted(turn)
-    if variant.contested:
-        hold = caps.gapped(turn, channel.name, sends)
-        if hold is not None:
-            free = caps.gapped(turn, channel.name, caps.counted(turn, turn.reserved)) is None
-            values = {"last": hold.used, "gap_ms": hold.limit}
-            return _taken(turn, variant, "gap", hold, values, lost=free)
+    return (
+        _gap(turn, variant, channel, sends)
+        or _cap(turn, variant, message, channel, sends)
+        or _protected(turn, candidate, variant, sends)
+    )
+
+
+def _gap(turn: Turn, variant: Variant, channel: Channel, sends: list[Sent]) -> Block | None:
+    if not variant.contested:
+        return None
+    hold = caps.gapped(turn, channel.name, sends)
+    if hold is None:
+        return None
+    others = caps.counted(turn, turn.reserved)
+    lost = caps.gapped(turn, channel.name, others) is None
+    values = {"last": hold.used, "gap_ms": hold.limit}
+    return _taken(turn, variant, "gap", hold, values, lost=lost)
+
+
+def _cap(
+    turn: Turn, variant: Variant, message: Message, channel: Channel, sends: list[Sent]
+) -> Block | None:
     if not message.obeys_caps:
         return None
     hold = caps.capped(turn, message, channel.name, sends)
-    if hold is not None:
-        others = caps.counted(turn, turn.reserved)
-        free = caps.capped(turn, message, channel.name, others) is None
-        values = {"used": hold.used, "limit": hold.limit}
-        return _taken(turn, variant, "cap", hold, values, lost=free and variant.contested)
-    if variant.contested and (look := protect.protected(turn, candidate, variant, sends)):
-        return Block(
-            "protected",
-            on_block(turn, variant, "protected"),
-            rule=look.rule,
-            until=look.until,
-            values={"left": look.left, "scheduled": look.scheduled},
-        )
-    return None
+    if hold is None:
+        return None
+    others = caps.counted(turn, turn.reserved)
+    lost = variant.contested and caps.capped(turn, message, channel.name, others) is None
+    values = {"used": hold.used, "limit": hold.limit}
+    return _taken(turn, variant, "cap", hold, values, lost=lost)
+
+
+def _protected(
+    turn: Turn, candidate: Candidate, variant: Variant, sends: list[Sent]
+) -> Block | None:
+    message = variant.message
+    if message is None or not (variant.contested and message.obeys_caps):
+        return None
+    look = protect.protected(turn, candidate, variant, sends)
+    if look is None:
+        return None
+    return Block(
+        "protected",
+        on_block(turn, variant, "protected"),
+        rule=look.rule,
+        until=look.until,
+        values={"left": look.left, "scheduled": look.scheduled},
+    )
 
 
 def _taken(
@@ -110,6 +134,15 @@ def _taken(
         values={**values, "winner": winner},
         lost=True,
     )
+
+
+def _outdated(turn: Turn, candidate: Candidate, variant: Variant, message: Message) -> Block | None:
+    if turn.now >= turn.calendar.add(candidate.fell_due, message.expires):
+        return Block("expired", "skip")
+    if message.obsolete_if is None or not message.obsolete_if.holds(turn.at(candidate.entry)):
+        return None
+    then = on_block(turn, variant, "obsolete")
+    return Block("obsolete", then, rule=message.obsolete_if.text)
 
 
 def repeated(turn: Turn, candidate: Candidate, variant: Variant, message: Message) -> Block | None:
@@ -201,9 +234,8 @@ def _quiet(
     window = quiet.current(policy, calendar, channel.name, turn.now)
     if window is None:
         return None
-    until = quiet.release(
-        policy, calendar, channel.name, turn.key, window.end, candidate.expires_at
-    )
+    expires_at = calendar.add(candidate.fell_due, message.expires)
+    until = quiet.release(policy, calendar, channel.name, turn.key, window.end, expires_at)
     return Block(
         "quiet_hours",
         on_block(turn, variant, "quiet_hours"),

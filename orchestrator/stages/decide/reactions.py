@@ -54,18 +54,15 @@ def recheck(turn: Turn, entry: Entry, journey: Journey) -> None:
 def _ends(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrence | None) -> bool:
     """Goal, then exits: by the event at hand or by condition."""
     goal = journey.goal
-    if goal is not None and _meets(turn, goal.pattern, entry, occurrence):
-        if within_goal(turn, journey, entry):
-            values = goal_values(turn, goal.value, entry, occurrence)
-            end(
-                turn,
-                entry,
-                "goal",
-                rule=_rule(goal.pattern, occurrence),
-                values=values,
-                leaving=True,
-            )
-            return True
+    if (
+        goal is not None
+        and _meets(turn, goal.pattern, entry, occurrence)
+        and within_goal(turn, journey, entry)
+    ):
+        values = goal_values(turn, goal.value, entry, occurrence)
+        rule = _rule(goal.pattern, occurrence)
+        end(turn, entry, "goal", rule=rule, values=values, leaving=True)
+        return True
     for pattern in journey.exits:
         if _meets(turn, pattern, entry, occurrence):
             end(turn, entry, "exit", rule=_rule(pattern, occurrence), leaving=True)

@@ -85,28 +85,39 @@ def _take(turn: Turn, entry: Entry, journey: Journey, step: Step) -> tuple[str |
         return None, True
     if step.condition is not None and not step.condition.holds(turn.at(entry)):
         return step.then, False
+    if isinstance(do, Stop):
+        end(turn, entry, "stopped")
+        return None, True
+    if isinstance(do, Wait):
+        return _wait(turn, entry, step, do)
+    if isinstance(do, WaitFor):
+        return _wait_for(turn, entry, step, do)
+    return _pass(turn, entry, journey, step, do), False
+
+
+def _pass(
+    turn: Turn, entry: Entry, journey: Journey, step: Step, do: Branch | Split | SetTraits
+) -> str | None:
+    """Take a step at which nobody ever stands; return the next one."""
     match do:
-        case Wait():
-            return _wait(turn, entry, step, do)
-        case WaitFor():
-            number = waits.park(turn, entry, step, do)
-            if number is not None:
-                return won(turn, entry, step, do, number), False
-            if entry.wake <= turn.now:
-                return timed_out(turn, entry, step, do), False
-            return None, True
         case Branch():
-            return _branch(turn, entry, step, do), False
+            return _branch(turn, entry, step, do)
         case Split():
-            return _split(turn, entry, journey, step, do), False
+            return _split(turn, entry, journey, step, do)
         case SetTraits():
             _set(turn, entry, do)
-            return step.then, False
-        case Stop():
-            end(turn, entry, "stopped")
-            return None, True
+            return step.then
         case _:  # pragma: no cover - a new kind of step fails type checking here
             assert_never(do)
+
+
+def _wait_for(turn: Turn, entry: Entry, step: Step, wait: WaitFor) -> tuple[str | None, bool]:
+    number = waits.park(turn, entry, step, wait)
+    if number is not None:
+        return won(turn, entry, step, wait, number), False
+    if entry.wake <= turn.now:
+        return timed_out(turn, entry, step, wait), False
+    return None, True
 
 
 def _wait(turn: Turn, entry: Entry, step: Step, wait: Wait) -> tuple[str | None, bool]:

@@ -18,7 +18,7 @@ from orchestrator.stages.decide.steps import go_on
 from orchestrator.stages.decide.trait_values import last_key
 
 if TYPE_CHECKING:
-    from orchestrator.stages.catalog import Catalog, Journey, Step
+    from orchestrator.stages.catalog import Catalog, EntryRule, Journey, Step
     from orchestrator.stages.decide.state import Entry
     from orchestrator.stages.decide.turn import Turn
 
@@ -163,34 +163,44 @@ def _retry(turn: Turn, entry: Entry) -> None:
 
 def _absences(turn: Turn, old: Catalog) -> None:
     """Arm the silences of journeys that are new, from the last event if it is known."""
-    absences, traits = turn.customer.absences, turn.customer.profile.traits
+    absences = turn.customer.absences
     for name in list(absences):
         journey = turn.catalog.journeys.get(name)
         if journey is None or journey.entry.absence_of is None:
             del absences[name]
     for name in _absent(turn):
-        journey = turn.catalog.journeys[name]
-        rule = journey.entry
+        rule = turn.catalog.journeys[name].entry
         before = old.journeys.get(name)
-        if rule.absence_of is None or rule.absence_for is None:
-            continue
-        if before is not None and before.entry.absence_of == rule.absence_of:
-            if name in absences and before.entry.absence_for != rule.absence_for:
-                last = traits.get(last_key(rule.absence_of))
-                if last is not None:
-                    absences[name] = max(
-                        turn.calendar.add(last.at, rule.absence_for),
-                        turn.now + 1 + _pace(turn, name),
-                    )
-            continue
-        last = traits.get(last_key(rule.absence_of))
-        if last is None:
-            continue
-        due = turn.calendar.add(last.at, rule.absence_for)
-        if due > turn.now:
-            absences[name] = due
-        elif rule.existing:
-            turn.customer.scheduled[name] = turn.now + 1 + _pace(turn, name)
+        if before is None or before.entry.absence_of != rule.absence_of:
+            _arm(turn, name, rule)
+        elif name in absences and before.entry.absence_for != rule.absence_for:
+            _rearm(turn, name, rule)
+
+
+def _arm(turn: Turn, name: str, rule: EntryRule) -> None:
+    due = _silent_until(turn, rule)
+    if due is None:
+        turn.customer.absences.pop(name, None)
+    elif due > turn.now:
+        turn.customer.absences[name] = due
+    elif rule.existing:
+        turn.customer.scheduled[name] = turn.now + 1 + _pace(turn, name)
+
+
+def _rearm(turn: Turn, name: str, rule: EntryRule) -> None:
+    """A silence under way gets its new length; one that is over by now ends paced."""
+    due = _silent_until(turn, rule)
+    if due is not None:
+        earliest = turn.now + 1 + _pace(turn, name)
+        turn.customer.absences[name] = due if due > turn.now else earliest
+
+
+def _silent_until(turn: Turn, rule: EntryRule) -> int | None:
+    """Return when the silence since the last known event is long enough; None = none is known."""
+    if rule.absence_of is None or rule.absence_for is None:
+        return None
+    last = turn.customer.profile.traits.get(last_key(rule.absence_of))
+    return None if last is None else turn.calendar.add(last.at, rule.absence_for)
 
 
 def _absent(turn: Turn) -> list[str]:

@@ -75,19 +75,19 @@ def _touched(turn: Turn, entry: Entry) -> bool:
     if pending is None or not pending.reason:
         return False
     blocks = set(pending.blocks)
-    if turn.slots_freed and blocks & _SLOTS:
-        return True
-    if turn.vacated and "protected" in blocks:
-        return True
-    if turn.consent_changed and blocks & _CONTACT:
+    if (
+        (turn.slots_freed and blocks & _SLOTS)
+        or (turn.vacated and "protected" in blocks)
+        or (turn.consent_changed and blocks & _CONTACT)
+    ):
         return True
     journey = turn.journey_of(entry)
     step = journey.steps.get(entry.step) if journey is not None else None
     if step is None or not (turn.changed or turn.flags_changed or turn.consent_changed):
         return False
-    if "no_address" in blocks and _reads_address(turn, step):
-        return True
-    return "suppression" in blocks and _reads_suppression(turn, step)
+    return ("no_address" in blocks and _reads_address(turn, step)) or (
+        "suppression" in blocks and _reads_suppression(turn, step)
+    )
 
 
 def _reads_address(turn: Turn, step: Step) -> bool:
