@@ -5,11 +5,11 @@ on the way ``canonical`` gives each definition its JSON and its hash. Workers st
 and come to the same catalog.
 """
 
+from orchestrator.journeys.canonical import catalog_hash, definition_of
 from orchestrator.journeys.diagnostics import Diagnostic, Mark
 from orchestrator.journeys.workspace import (
     Report,
     Workspace,
-    catalog_hash,
     check_workspace,
     compile_catalog,
     load_workspace,
@@ -23,5 +23,6 @@ __all__ = [
     "catalog_hash",
     "check_workspace",
     "compile_catalog",
+    "definition_of",
     "load_workspace",
 ]

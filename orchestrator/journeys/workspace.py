@@ -1,14 +1,27 @@
-"""A folder of definitions, loaded, checked and compiled."""
+"""A folder of definitions, loaded, checked and compiled; and the same from the definitions topic."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.journeys.diagnostics import Diagnostic
+from orchestrator.errors import WorkspaceError
+from orchestrator.journeys.building import Parts, build
+from orchestrator.journeys.canonical import (
+    SINGLETONS,
+    catalog_hash,
+    definition_of,
+    node_of_definition,
+)
+from orchestrator.journeys.checking import Spot, check, strip
+from orchestrator.journeys.diagnostics import Diagnostic, Mark
+from orchestrator.journeys.grammar import KINDS
+from orchestrator.journeys.loader import decode, load
 from orchestrator.records import Definition, JourneyStatus
 from orchestrator.stages.catalog import Catalog
+
+_FOLDERS = {"sources": "source", "messages": "message", "journeys": "journey", "tests": "test"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +41,146 @@ class Report:
     workspace: Workspace | None
 
 
+@dataclass(slots=True)
+class _Reading:
+    parts: Parts = field(default_factory=Parts)
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    places: dict[str, Mark] = field(default_factory=dict)
+    found: list[Diagnostic] = field(default_factory=list)
+
+
+def workspace_files(folder: Path, *overlays: Path) -> dict[str, Path]:
+    """Return the files of a workspace by their path in it, in the order of the language.
+
+    A file of a later folder replaces that of the same path.
+    """
+    files: dict[str, Path] = {}
+    for each in (folder, *overlays):
+        found = [each / f"{name}.yaml" for name in ("events", "profile", "policy")]
+        for sub in _FOLDERS:
+            found.extend(sorted([*(each / sub).glob("*.yaml"), *(each / sub).glob("*.yml")]))
+        files |= {path.relative_to(each).as_posix(): path for path in found if path.is_file()}
+    order = ["events.yaml", "profile.yaml", "policy.yaml", *_FOLDERS]
+    return dict(
+        sorted(files.items(), key=lambda item: (order.index(item[0].split("/")[0]), item[0]))
+    )
+
+
 def check_workspace(folder: Path, *overlays: Path) -> Report:
     """Return everything that is to be said of a workspace; never raises for its contents."""
-    raise NotImplementedError
+    files = workspace_files(folder, *overlays)
+    reading = _Reading()
+    for path in files.values():
+        _read(path, reading)
+    if "policy.yaml" not in files:
+        reading.found.append(
+            Diagnostic(
+                Mark(str(folder / "policy.yaml"), 1, 1),
+                "missing-key",
+                "a workspace needs policy.yaml",
+                "write at least timezone: Europe/Berlin",
+            )
+        )
+    definitions = dict(sorted(reading.definitions.items()))
+    hash_ = catalog_hash({name: each.hash for name, each in definitions.items()}, {})
+    earlier = {each.hash: each for each in definitions.values()}
+    catalog, found = build(reading.parts, {}, hash_, earlier.get)
+    order = [str(path) for path in files.values()]
+    diagnostics = tuple(
+        sorted(
+            [*reading.found, *found],
+            key=lambda each: (
+                order.index(each.mark.file) if each.mark.file in order else -1,
+                each.mark.line,
+                each.mark.column,
+            ),
+        )
+    )
+    if any(not each.warning for each in diagnostics):
+        return Report(diagnostics=diagnostics, workspace=None)
+    workspace = Workspace(
+        definitions=tuple(definitions.values()), catalog=catalog, diagnostics=diagnostics
+    )
+    return Report(diagnostics=diagnostics, workspace=workspace)
+
+
+def _read(path: Path, reading: _Reading) -> None:
+    kind = _FOLDERS.get(path.parent.name, path.stem)
+    if (
+        path.stem in SINGLETONS
+        and path.name == f"{path.stem}.yaml"
+        and path.parent.name not in _FOLDERS
+    ):
+        kind = path.stem
+    name = kind if kind in SINGLETONS else path.stem
+    if path.suffix == ".yml":
+        reading.found.append(
+            Diagnostic(
+                Mark(str(path), 1, 1), "yaml-syntax", "this file is not read", "name it .yaml"
+            )
+        )
+        return
+    text, found = decode(path.read_bytes(), str(path))
+    reading.found.extend(found)
+    spot: Spot | None = None
+    if text is not None:
+        node, found = load(text, str(path))
+        reading.found.extend(found)
+        if node is not None:
+            spot = check(node, KINDS[kind], reading.found)
+    if spot is None:
+        reading.parts.broken.add(f"{kind}/{name}")
+        return
+    if kind != "test":
+        _keep(kind, spot, reading)
+
+
+def _keep(kind: str, spot: Spot, reading: _Reading) -> None:
+    word = kind if kind not in SINGLETONS else ""
+    name = spot[word].value if word else kind
+    key = f"{kind}/{name}"
+    if key in reading.places:
+        reading.found.append(
+            Diagnostic(
+                spot[word].mark,
+                "duplicate-name",
+                f"{kind} {name!r} is defined twice",
+                f"the first is {reading.places[key]}",
+            )
+        )
+        return
+    reading.places[key] = spot[word].mark if word else spot.mark
+    definition = definition_of(kind, name, strip(spot))
+    reading.definitions[key] = definition
+    _part(kind, name, spot, definition.hash, reading.parts)
+
+
+def _part(kind: str, name: str, spot: Spot, hash_: str, parts: Parts) -> None:
+    match kind:
+        case "events":
+            parts.events = spot
+        case "profile":
+            parts.profile = spot
+        case "policy":
+            parts.policy = spot
+        case "message":
+            parts.messages[name] = (spot, hash_)
+        case "journey":
+            parts.journeys[name] = (spot, hash_)
+        case _:
+            pass  # sources are the connectors' business
 
 
 def load_workspace(folder: Path, *overlays: Path) -> Workspace:
-    """Return the compiled workspace; a file of a later folder replaces that of the same name.
+    """Return the compiled workspace; a file of a later folder replaces that of the same path.
 
     Raises:
         WorkspaceError: It does not compile; carries every finding as text.
     """
-    raise NotImplementedError
+    report = check_workspace(folder, *overlays)
+    if report.workspace is None:
+        raise WorkspaceError([str(each) for each in report.diagnostics])
+    return report.workspace
 
 
 def compile_catalog(
@@ -58,9 +199,17 @@ def compile_catalog(
     Raises:
         WorkspaceError: A definition does not compile (against the others).
     """
-    raise NotImplementedError
-
-
-def catalog_hash(definitions: Mapping[str, str], status: Mapping[str, JourneyStatus]) -> str:
-    """Return the identity of a catalog: hashes by ``kind/name``, and every status but live."""
-    raise NotImplementedError
+    parts = Parts()
+    found: list[Diagnostic] = []
+    for _key, definition in sorted(definitions.items()):
+        spot = check(node_of_definition(definition), KINDS[definition.kind], found)
+        if spot is None:
+            parts.broken.add(f"{definition.kind}/{definition.name}")
+        else:
+            _part(definition.kind, definition.name, spot, definition.hash, parts)
+    hash_ = catalog_hash({key: each.hash for key, each in definitions.items()}, status)
+    catalog, more = build(parts, status, hash_, find)
+    errors = [each for each in [*found, *more] if not each.warning]
+    if errors:
+        raise WorkspaceError([str(each) for each in errors])
+    return catalog
