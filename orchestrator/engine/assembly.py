@@ -30,8 +30,6 @@ from orchestrator.kafka.topics import Topology
 from orchestrator.settings import Settings
 from orchestrator.stages.protocol import Stage
 
-SOCKET_TIMEOUT_MS = 30_000
-"""Of transactional producers: well above ``commit_timeout``, see ``changelog``."""
 LARGEST_MESSAGE = 2 * 1024 * 1024
 """What our producers let through; the brokers' topics decide. A dead letter gains headers."""
 
@@ -70,12 +68,14 @@ def build_app(
     config = config or engine_config(settings)
     engine = _engine(settings, topology, config, stages, codec, resolve_catalog, on_fatal, on_point)
     slot = settings.worker.slot
+    data_dir = _directory(settings) / "faust"
+    data_dir.mkdir(parents=True, exist_ok=True)
     return create_app(
         engine,
         app_id=settings.app.id,
         brokers=bootstrap_servers(settings),
         credentials=aiokafka_credentials(settings),
-        data_dir=_directory(settings) / "faust",
+        data_dir=data_dir,
         instance=f"{settings.app.id}-{slot}",
         web=(settings.worker.web_host, settings.worker.web_port),
     )
@@ -103,7 +103,9 @@ def _engine(
         producer=producer_config(
             settings,
             **{
-                "socket.timeout.ms": SOCKET_TIMEOUT_MS,
+                # As long as librdkafka lets it be, and longer than ``commit_timeout``.
+                "socket.timeout.ms": int(config.transaction_timeout * 1000),
+                "delivery.timeout.ms": int(config.transaction_timeout * 1000),
                 "message.max.bytes": LARGEST_MESSAGE,
                 "queue.buffering.max.messages": 500_000,
             },

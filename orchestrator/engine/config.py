@@ -27,7 +27,7 @@ class EngineConfig:
     transaction_timeout: float = 15.0
     """Bounds the flush too: a broker restart is waited out there."""
     commit_timeout: float = 10.0
-    """Below librdkafka's ``socket.timeout.ms`` (60 s), so that it never repeats an EndTxn itself."""
+    """Below the producers' ``socket.timeout.ms``: librdkafka must never repeat an EndTxn itself."""
     suspend_deadline: float = 3.0
     """For the last commits before partitions may move."""
 

@@ -17,6 +17,8 @@ NOT_FOUND = 404
 ELSEWHERE = 421
 UNREADY = 503
 CUSTOMERS = "customers"
+METRICS_TYPE = CONTENT_TYPE_LATEST.partition("; charset")[0]
+"""aiohttp takes the character set apart."""
 
 
 def add_pages(app: Any, engine: Engine) -> None:
@@ -42,7 +44,7 @@ def add_pages(app: Any, engine: Engine) -> None:
     async def metrics(web: Any, request: Any) -> Any:
         """Prometheus text."""
         del request
-        return web.bytes(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+        return web.bytes(generate_latest(REGISTRY), content_type=METRICS_TYPE)
 
     @app.page("/customers/{customer}", name="customer")  # type: ignore[untyped-decorator]
     async def customer(web: Any, request: Any, customer: str) -> Any:

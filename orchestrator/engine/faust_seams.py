@@ -15,6 +15,7 @@ the hashes of what is replaced, so that no upgrade goes unnoticed.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future as ThreadFuture
 from typing import Any, TypeVar
@@ -40,6 +41,8 @@ DELIVERY_RECORDS = 500
 SEEK_DEADLINE_S = 30.0
 CLAIM_DEADLINE_S = 5.0
 COMMIT_DEADLINE_S = 3.0
+FAUST_LOG = logging.getLogger("faust")
+"""Of our subclasses of Faust's services: their comings and goings are not the engine's."""
 _T = TypeVar("_T")
 _log = get_logger(__name__)
 
@@ -47,6 +50,7 @@ _log = get_logger(__name__)
 class EngineThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread that fetches. ``chain`` and ``epochs`` belong to it alone, reads excepted."""
 
+    logger = FAUST_LOG
     chain: dict[TopicPartition, int]
     """Where the next chunk of a partition begins."""
     epochs: dict[TopicPartition, int]
@@ -122,6 +126,7 @@ class EngineThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 class EngineConsumer(driver.Consumer):  # type: ignore[misc]
     """The consumer that Faust sees; ``GroupReader`` steers it."""
 
+    logger = FAUST_LOG
     _poked: asyncio.Event | None = None
 
     @property

@@ -15,12 +15,15 @@ from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 
 from orchestrator.engine.engine import Engine
+from orchestrator.engine.faust_seams import FAUST_LOG
 from orchestrator.engine.ports import TaskId
 from orchestrator.partitioning import partition_for
 
 
 class EngineRecovery(Recovery):  # type: ignore[misc]
     """Hands every assignment to the engine (tables/recovery.py:79)."""
+
+    logger = FAUST_LOG
 
     def need_recovery(self) -> bool:
         """Never: the engine replays its changelogs itself."""
@@ -53,6 +56,7 @@ class EngineRecovery(Recovery):  # type: ignore[misc]
 class EngineTableManager(TableManager):  # type: ignore[misc]
     """Only to name the recovery (tables/manager.py:119)."""
 
+    logger = FAUST_LOG
     _recovery: EngineRecovery | None
 
     @property
@@ -65,6 +69,8 @@ class EngineTableManager(TableManager):  # type: ignore[misc]
 
 class EngineStore(Store):  # type: ignore[misc]
     """Reads the states of one stage; writing is the stage's alone."""
+
+    logger = FAUST_LOG
 
     def _state(self, key: bytes) -> Any:
         engine: Engine = self.app.engine

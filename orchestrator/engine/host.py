@@ -9,6 +9,7 @@ Crash-only makes all of that safe: whatever is not committed is read again.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ from mode.worker import Worker
 
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.faust_pages import add_pages
-from orchestrator.engine.faust_seams import EngineTransport, GroupReader
+from orchestrator.engine.faust_seams import FAUST_LOG, EngineTransport, GroupReader
 from orchestrator.engine.faust_tables import EngineTableManager
 from orchestrator.engine.ports import Chunk
 from orchestrator.errors import FatalError
@@ -45,8 +46,12 @@ _log = get_logger(__name__)
 class EngineApp(faust.App):  # type: ignore[misc]
     """The stream app: groups, assignment, agents, tables, web; the engine does the work."""
 
+    logger = FAUST_LOG
     engine: Engine
     reader: GroupReader
+
+    _running: asyncio.Future[None] | None = None
+    _watchdog: LoopWatchdog | None = None
 
     async def on_start(self) -> None:
         """Start the engine (``@app.task`` would run only after the first assignment)."""
@@ -58,8 +63,10 @@ class EngineApp(faust.App):  # type: ignore[misc]
 
     async def on_shutdown(self) -> None:
         """End the engine's loop; its tasks were closed with the consumer."""
-        self._watchdog.stop()
-        self._running.cancel()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if self._running is not None:
+            self._running.cancel()
         await super().on_shutdown()
 
     def engine_failed(self, error: BaseException) -> None:
@@ -92,6 +99,8 @@ def create_app(
         instance: Static member id: a restart does not move partitions.
         web: Host and port of the pages; None = no pages.
     """
+    for chatty in ("faust", "mode", "aiokafka"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     STORES.aliases["engine"] = "orchestrator.engine.faust_tables:EngineStore"
     partitions = max(spec.partitions for spec in engine.stages.values())
     app = EngineApp(
@@ -174,6 +183,8 @@ def _faust_credentials(given: Mapping[str, Any]) -> Any:
 
 class Host(Worker):  # type: ignore[misc]
     """Mode's Worker with our signals and deadlines; logging is the caller's."""
+
+    logger = FAUST_LOG
 
     def __init__(self, app: EngineApp, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)

@@ -86,9 +86,7 @@ class Driver:
     def __init__(self, world: World, rnd: random.Random, config: EngineConfig) -> None:
         self.world, self.rnd, self.config = world, rnd, config
         self.slot = Slot(TASK, SimulatedChangelog(world))
-        opened = open_partition(
-            TASK, self.slot.changelog, SimulatedStores(world), lambda: False
-        )
+        opened = open_partition(TASK, self.slot.changelog, SimulatedStores(world), lambda: False)
         core = build_core(TASK, ToyStage(), "timeline", 1, opened, tools(), config)
         self.slot.move_in(opened, core)
         self.core = core

@@ -215,7 +215,9 @@ class Truth:
     def _fire(self, until: int) -> None:
         while due := [(s.due, k) for k, s in self.states.items() if 0 < s.due <= until]:
             now, key = min(due)
-            self._try(key, "timer", lambda s, k=key, t=now: self._stage.fire(k, s, t, self._catalog))
+            self._try(
+                key, "timer", lambda s, k=key, t=now: self._stage.fire(k, s, t, self._catalog)
+            )
 
     def _record(self, record) -> None:
         try:
@@ -238,7 +240,9 @@ class Truth:
         self._ordinal += 1
         for key in list(self.states):
             at = self._now
-            self._try(key, "switch", lambda s, k=key: self._stage.switch(k, s, old, self._catalog, at))
+            self._try(
+                key, "switch", lambda s, k=key: self._stage.switch(k, s, old, self._catalog, at)
+            )
             self.states[key].catalog = self._ordinal
 
     def _try(self, key: str, what: str, act) -> None:
