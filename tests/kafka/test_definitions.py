@@ -229,6 +229,6 @@ def test_a_record_that_cannot_be_written_leaves_no_transaction_open(settings, co
     publisher = CatalogPublisher(settings, codec)
     publisher.open()
     with pytest.raises(InputError):
-        publisher.publish([definition("a", 5)], switch())
+        publisher.publish([definition(5, "h1")], switch())
     publisher.publish([], switch("h1"))
     assert read_catalog(settings, codec) == switch("h1")
