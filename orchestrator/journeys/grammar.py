@@ -499,7 +499,7 @@ SOURCE: Shape = Keys(
 
 # ----------------------------------------------------------------------------------------- tests
 
-_PROPERTIES = MapOf(PROPERTY, AnyScalar())
+_PROPERTIES = MapOf(PROPERTY, Anything())  # null too: it clears a trait
 _CUSTOMER = Keys(
     {
         "id": Key(Text("a customer's id")),
