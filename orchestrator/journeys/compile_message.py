@@ -91,7 +91,7 @@ def _content(
     if not spot.value:
         world.report(key.mark, "no-content", f"there is nothing to send on {channel!r}")
     found: dict[str, Expression] = {}
-    for _name, each in spot.items():
+    for each in dict(spot.items()).values():
         node = each.node
         if not isinstance(node, Scalar):  # pragma: no cover - fields are scalars
             continue
@@ -146,7 +146,7 @@ def _declared(variable: Variable, place: Environment) -> str:
         path = path[:-1]
     if not path:
         return ""
-    text = variable.root
+    text: str = variable.root
     for part in path:
         text += f".{part}" if re.fullmatch(r"[A-Za-z_]\w*", part, re.ASCII) else f'["{part}"]'
     return text

@@ -34,7 +34,7 @@ def holdout_of(spot: Spot | None) -> Holdout | None:
 
 def hundredths(spot: Spot) -> int:
     """Return a percentage in hundredths of a percent."""
-    return round(spot.value * 100)
+    return round(float(spot.value) * 100)
 
 
 def learn_policy(spot: Spot, world: World) -> None:

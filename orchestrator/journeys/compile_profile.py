@@ -22,7 +22,7 @@ from orchestrator.expressions.syntax import (
     Syntax,
     Unary,
 )
-from orchestrator.expressions.types import ORDERED, list_of
+from orchestrator.expressions.types import list_of
 from orchestrator.journeys.arms import check_arms
 from orchestrator.journeys.checking import Spot, strip
 from orchestrator.journeys.world import NUMBER, World, written_keys
@@ -168,10 +168,10 @@ def _stored(name: str, spot: Spot, world: World) -> Trait:
             half_life_ms=_ms(spot["half_life"]),
         )
     if kind == "up":
-        on, down = (world.event_type(spot["up"]),), world.event_type(spot["down"])
-        place = _event_place(world, (*on, down))
+        up, down = world.event_type(spot["up"]), world.event_type(spot["down"])
+        place = _event_place(world, (up, down))
         by = world.expression(spot["by"], place) if "by" in spot else None
-        return Trait(name=name, kind="up", type="long", on=on, down=down, by=by)
+        return Trait(name=name, kind="up", type="long", on=(up,), down=down, by=by)
     on = world.types(spot[kind])
     place = _event_place(world, on)
     take = world.expression(spot["take"], place, expect=_expected(kind)) if "take" in spot else None
@@ -208,7 +208,7 @@ def _expected(kind: TraitKind) -> tuple[Type, ...]:
     if kind == "sum":
         return NUMBER
     if kind in ("min", "max"):
-        return tuple(sorted(ORDERED))
+        return ("long", "double", "string", "timestamp")
     return ("string", "boolean", "long", "double", "timestamp")
 
 
@@ -287,7 +287,7 @@ def _traits_of(text: str, types: Mapping[str, Type]) -> set[str]:
     return found
 
 
-def _operands(node: Syntax) -> list[Syntax]:
+def _operands(node: Syntax) -> list[Syntax]:  # noqa: PLR0911 - one case for each kind of node
     match node:
         case Binary(left=left, right=right):
             return [left, right]
@@ -317,13 +317,13 @@ def _derived(name: str, spot: Spot, types: Mapping[str, Type], world: World) -> 
     )
     expression = world.expression(spot["expr"], place)
     type_ = cast("TraitType", spot.plain("type", expression.type))
-    if type_ not in (expression.type, "any") and expression.type not in ("any", "null"):
-        if (expression.type, type_) != ("long", "double"):
-            world.report(
-                spot["type"].mark,
-                "type-error",
-                f"the expression is a {expression.type}, not a {type_}",
-            )
+    fits = type_ in (expression.type, "any") or expression.type in ("any", "null")
+    if not fits and (expression.type, type_) != ("long", "double"):
+        world.report(
+            spot["type"].mark,
+            "type-error",
+            f"the expression is a {expression.type}, not a {type_}",
+        )
     world.derived[name] = expression
     if str(type_).startswith("list(") or type_ == cast("TraitType", "null"):
         type_ = "any"

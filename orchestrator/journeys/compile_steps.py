@@ -78,7 +78,7 @@ def compile_steps(
     return steps, spots
 
 
-def _do(spot: Spot, place: Place, known: Known) -> Do:
+def _do(spot: Spot, place: Place, known: Known) -> Do:  # noqa: PLR0911 - one case for each kind of step
     word = next(word for word in DOING if word in spot)
     match word:
         case "send":

@@ -68,9 +68,11 @@ def variables(text: str) -> tuple[list[Variable], list[Stray]]:
             continue
         known |= _defined(body)
         begin = tag.start("body")
-        for part in _PART.finditer(body):
-            if part["root"] is not None and part["root"] not in known:
-                found.append(_variable(part, begin))
+        found.extend(
+            _variable(part, begin)
+            for part in _PART.finditer(body)
+            if part["root"] is not None and part["root"] not in known
+        )
         first = _FIRST.match(body) if tag["open"] == "{{" else None
         if first is not None and first[1] not in {*known, "profile", "entry", "latest", "event"}:
             strays.append(Stray(first[1], begin + first.start(1)))

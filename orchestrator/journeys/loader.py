@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
@@ -143,7 +143,8 @@ class _Composer:
         return Mark(self._file, mark.line + 1, mark.column + 1)
 
     def _index(self, mark: Any) -> int:
-        return self._starts[min(mark.line, len(self._starts) - 1)] + int(mark.column)
+        line, column = int(mark.line), int(mark.column)
+        return self._starts[min(line, len(self._starts) - 1)] + column
 
     def _scalar(self, event: Any, mark: Mark) -> Scalar:
         start, end = self._index(event.start_mark), self._index(event.end_mark)
@@ -188,7 +189,7 @@ class _Composer:
 
     # ----------------------------------------------------------------------------- errors
 
-    def _refuse(self, mark: Mark, name: str, text: str, remedy: str = "") -> Any:
+    def _refuse(self, mark: Mark, name: str, text: str, remedy: str = "") -> NoReturn:
         raise _Refused(Diagnostic(mark, name, text, remedy))
 
     def _refuse_mark(self, event: Any, mark: Mark, text: str) -> None:

@@ -13,8 +13,10 @@ _ESCAPED = re.compile(r"\\(?:x..|u.{4}|U.{8}|.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """One value. ``raw`` is the text of the document, quotes and all; ``style`` is ``'``, ``"``,
-    ``|``, ``>``, empty for a plain scalar, and ``json`` for a value that no author has written.
+    """One value.
+
+    ``raw`` is the text of the document, quotes and all; ``style`` is one of ``'``, ``"``, ``|``,
+    ``>``, empty for a plain scalar, and ``json`` for a value that no author has written.
     """
 
     mark: Mark

@@ -1,5 +1,7 @@
-"""Shapes: what may stand where. The grammar is written in them, once; checking, defaults, canonical
-JSON and the editors' JSON Schemas all follow from it.
+"""Shapes: what may stand where.
+
+The grammar is written in them, once; checking, defaults, canonical JSON and the editors' JSON
+Schemas all follow from it.
 """
 
 from __future__ import annotations

@@ -138,8 +138,7 @@ class World:
         declared = (self.events or {}).get(type_)
         if self.lenient or (built_in is None and declared is None):
             return ANYTHING
-        names = union(each for each in (built_in, declared) if each is not None)
-        return names
+        return union(each for each in (built_in, declared) if each is not None)
 
     def place(self, **readable: Any) -> Environment:
         """Return the environment of a place; ``readable`` are fields of ``Environment``."""
