@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.expressions import ANYTHING, Environment, compile_expression
+from orchestrator.expressions import ANYTHING, Environment, Names, compile_expression
 from orchestrator.expressions.durations import Duration, parse_duration
 from orchestrator.records import Action, Decision, Event
 from orchestrator.stages import catalog as c
@@ -17,7 +17,13 @@ from orchestrator.stages.protocol import Input
 from orchestrator.testing.harness import Harness
 
 _ENVIRONMENT = Environment(
-    profile=ANYTHING, event=ANYTHING, entry=ANYTHING, latest=ANYTHING, any_step=True, steps={}
+    profile=Names({"heat": "double", "visits": "long"}, open=True),
+    event=ANYTHING,
+    entry=ANYTHING,
+    latest=ANYTHING,
+    any_step=True,
+    steps={},
+    timed=frozenset({"heat", "visits"}),
 )
 
 
