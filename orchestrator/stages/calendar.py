@@ -190,9 +190,8 @@ class Calendar:
             probe = min(at + _PROBE_MS, end)
             if (then := self._look_up(probe)) != offset:
                 change = self._change(at, probe, offset)
-                if change < end:
-                    segments.append((start, change, offset))
-                    start, offset = change, then
+                segments.append((start, change, offset))
+                start, offset = change, then
             at = probe
         segments.append((start, _FOREVER if number == _LAST_CHUNK else end, offset))
         if number == _FIRST_CHUNK:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _MOST_HALF_LIVES = 1_000
 """A double ends there: what has decayed (or would grow back) further is taken as 0 (or that far)."""
 
+_SLACK_MS = 1_000
+"""The logarithm is off by less than a few ms, even over centuries; the search makes it exact."""
+
 
 def decayed(value: float, since: int, now: int, half_life_ms: int) -> float:
     """Return what ``value`` as of ``since`` has become at ``now``."""
@@ -47,7 +50,7 @@ def next_change(
     A score moves towards 0 and never beyond: only a bound between it and 0 is ever crossed.
     """
     value = current(state, now, half_life_ms)
-    if not bound or not value or bound / value < 0 or abs(bound) > abs(value):
+    if not bound or not value or (bound < 0) != (value < 0) or abs(bound) > abs(value):
         return None
     half_lives = log2(value / bound)
     if half_lives > _MOST_HALF_LIVES:
@@ -69,13 +72,7 @@ def next_change(
 def _first(reached: Callable[[int], bool], now: int, half_lives: float, half_life_ms: int) -> int:
     """Return the first instant >= ``now`` at which ``reached``; it stays true once it is."""
     guess = now + int(half_lives * half_life_ms)
-    step = 1
-    low, high = max(guess - step, now - 1), guess + step
-    while low >= now and reached(low):
-        low, step = max(low - step, now - 1), step * 2
-    step = 1
-    while not reached(high):
-        low, high, step = high, high + step, step * 2
+    low, high = max(guess - _SLACK_MS, now - 1), guess + _SLACK_MS
     while high - low > 1:
         middle = (low + high) // 2
         if reached(middle):

@@ -201,14 +201,15 @@ def _up(trait: Trait, state: TraitState, type_: str, at: int, scope: CustomerSco
 
 
 def find(state: TraitState, value: Value) -> int | None:
-    """Return the place of ``value`` among the distinct values; None if it is not there."""
+    """Return the place of ``value`` among the distinct values; None if it is not there.
+
+    1, 1.0 and true are equal in Python, but they are not the same value.
+    """
     place = -1
     try:
         while True:
             place = state.open.index(value, place + 1)
-            if type(state.open[place]) is type(
-                value
-            ):  # 1, 1.0 and true are equal, but not the same
+            if type(state.open[place]) is type(value):
                 return place
     except ValueError:
         return None

@@ -39,7 +39,7 @@ def fit(value: ExpressionValue, type_: TraitType, calendar: Calendar) -> Value: 
             return instant if instant is None or -_LONG <= instant < _LONG else None
         case "double":
             return float(value) if is_number(value) else None
-        case "long":
+        case _:  # long
             if is_number(value) and value == int(value) and -_LONG <= value < _LONG:
                 return int(value)
             return None

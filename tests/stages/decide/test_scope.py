@@ -233,6 +233,7 @@ def test_a_score_crosses_exactly(value, bound, half_life, age, comparison):
         (-8.0, "<", -2.0, 2),
         (8.0, ">", 9.0, None),
         (8.0, ">", -2.0, None),
+        (8.0, ">", -5e-324, None),
         (8.0, ">", 0, None),
         (0.0, ">", 1, None),
         (8.0, ">", 1e-320, None),

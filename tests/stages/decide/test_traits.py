@@ -242,6 +242,14 @@ def test_sets_keep_the_values_seen_last():
     assert world.read() == ["a", "b", "d"]
 
 
+def test_one_and_true_are_different_values():
+    trait = Trait(name="t", kind="set", type="any", on=("x.x",), take=expression("event.v"))
+    world = World(trait)
+    for number, value in enumerate([1, True, 1.0, True]):
+        world.event("x.x", at=NOW + number, v=value)
+    assert [repr(value) for value in world.read()] == ["1", "1.0", "True"]
+
+
 def test_scores_decay_by_half_lives():
     trait = Trait(
         name="t", kind="score", type="double", scores={"x.x": 8.0, "n.n": 0.0}, half_life_ms=DAY
