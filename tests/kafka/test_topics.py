@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
@@ -210,6 +212,8 @@ def test_a_timeline_on_the_producers_clock_stops_the_start(broker, prefix):
     admin = AdminClient(admin_config(settings))
     new = NewTopic(topology.name("timeline"), num_partitions=4, replication_factor=1)
     admin.create_topics([new])[new.topic].result()
+    while new.topic not in admin.list_topics(timeout=10).topics:  # creation is asynchronous
+        time.sleep(0.05)
     with pytest.raises(TopologyError, match="type is CreateTime, not LogAppendTime"):
         topology.verify("timeline")
     topology.apply()
