@@ -23,9 +23,11 @@ from orchestrator.testing import expectations
 from orchestrator.testing.expectations import Mismatch, Seen
 from orchestrator.testing.givens import settle
 from orchestrator.testing.pipeline import Pipeline
-from orchestrator.testing.story import Happening, lines, tell
+from orchestrator.testing.story import Happening, lines, tell, wall
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.journeys.diagnostics import Mark
     from orchestrator.stages.calendar import Calendar
     from orchestrator.testing.harness import Output
@@ -209,7 +211,11 @@ class _Run:
         if mismatch.item is None:
             return self._failure(line, line.mark, f"not expected: {instead}")
         wanted = items[mismatch.item]
-        problem = f"expected {wanted}{_written(wanted.fields)}"
+        fields = {
+            key: wall(value, zone) if key in {"at", "until"} and isinstance(value, int) else value
+            for key, value in wanted.fields.items()
+        }
+        problem = f"expected {wanted}{_written(fields)}"
         problem += f"; instead: {instead}" if instead else "; it did not happen"
         return self._failure(line, wanted.mark, problem)
 
@@ -225,5 +231,6 @@ class _Run:
         return Failure(mark=mark, problem=problem, timeline=(*timeline, f"(times in {zone})"))
 
 
-def _written(values: object) -> str:
-    return f" {values}" if values else ""
+def _written(values: Mapping[str, object]) -> str:
+    """Return values as they are written in a test."""
+    return f" {{{', '.join(f'{key}: {value}' for key, value in values.items())}}}" if values else ""

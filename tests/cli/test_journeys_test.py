@@ -30,9 +30,9 @@ def test_a_failure_shows_what_came_instead_and_the_timeline_around_it(workspace,
     assert run(["journeys", "test", str(workspace)]) == FINDINGS
     told = capsys.readouterr().out
     assert "FAILED  opened but not clicked, then pricing." in told
-    assert "seed-story.yaml:26:11: expected sent why-acme" in told
+    assert "seed-story.yaml:24:11: expected sent why-acme" in told
     assert "instead: sent why-acme by inapp (step in-app of trial-to-paid)" in told
-    assert "> pricing.viewed {'plan': 'team'}" in told
+    assert "> pricing.viewed {plan: team}" in told
     assert "Wed 2026-03-04 10:00:00" in told
     assert "1 failed, 13 passed" in told
 

@@ -248,7 +248,7 @@ def test_a_test_that_lays_folders_over_the_workspace_may_name_what_they_bring():
 def test_a_folder_of_tests(tmp_path):
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "a.yaml").write_text(
-        "- {name: n, customers: [], script: [{at: 2026-03-02T10:00:00Z, expect: []}]}\n"
+        "- {name: n, script: [{at: 2026-03-02T10:00:00Z, expect: []}]}\n"
     )
     assert [test.name for test in load_scenarios(tmp_path, EMPTY)] == ["n"]
     (tmp_path / "tests" / "b.yaml").write_bytes(b"\xff")
