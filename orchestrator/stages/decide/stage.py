@@ -11,6 +11,8 @@ from orchestrator.stages.decide import merging, order, timers
 from orchestrator.stages.decide import state as states
 from orchestrator.stages.decide import switch as switching
 from orchestrator.stages.decide.entries import end, enter
+from orchestrator.stages.decide.relevance import Relevance
+from orchestrator.stages.decide.seen import check_and_remember
 from orchestrator.stages.decide.state import Customer
 from orchestrator.stages.decide.turn import Turn
 from orchestrator.stages.decide.whens import rising
@@ -35,6 +37,7 @@ class Decide:
 
     def __init__(self, *, assume_accepted: bool = False) -> None:
         self.assume_accepted = assume_accepted
+        self._relevance = Relevance()
 
     def key(self, item: Input) -> str:
         """Return the customer whose timeline ``item`` is part of."""
@@ -138,6 +141,9 @@ class Decide:
             return [_forward(state.redirect, item)]
         if state.first_seen == 0 and "customer" in event.identities:
             raise InputError(f"no customer {key!r} is known", "unknown_customer")
+        if not self._relevance.concerns(event.type, state, now, catalog):
+            check_and_remember(state.profile, event, now)
+            return []
         turn = self._turn(key, state, now, catalog, event.event_id, item.trace)
         if not order.handle(turn, event, backfill=item.backfill):
             return []

@@ -394,7 +394,7 @@ def test_a_score_that_decays_below_a_threshold_starts_an_entry_at_the_instant(wo
     assert 0 <= moment - at("2026-03-05T10:00") <= 1
 
 
-def test_absence_fires_once_per_silence(world, define, at):
+def test_absence_fires_once_per_silence(world, define):
     entry = c.EntryRule(absence_of="app.opened", absence_for=Duration(7, 0), re_entry="always")
     journey = define.journey("j", entry, ("say", define.send("hit", "sales")))
     w = world(define.catalog(journey, messages=internal(define, "hit")))
