@@ -104,6 +104,7 @@ class Lab:
             stdout=log,
             stderr=log,
         )
+        log.close()
         self._running.append(process)
         return process
 
@@ -126,7 +127,8 @@ class Lab:
             with urlopen(f"http://127.0.0.1:{self._ports[slot]}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
-            return error.code, error.read().decode()
+            with error:
+                return error.code, error.read().decode()
         except OSError as error:
             return 0, str(error)
 
