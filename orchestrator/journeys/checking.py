@@ -44,7 +44,7 @@ from orchestrator.journeys.shapes import (
 )
 
 MINUTES_OF_DAY = 1440
-_YAML_1_1_TRUTH = frozenset({"y", "n", "yes", "no", "on", "off"})
+_YAML_1_1_TRUTH = frozenset({"yes", "no", "on", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class _Checker:
             return node
         if isinstance(node, Scalar) and node.value is None:
             return nodes.Mapping(node.mark, ())
-        self._report(node.mark, "wrong-type", f"here stands {what}, not {_kind(node)}")
+        self._report(node.mark, "wrong-type", f"here stand {what}, not {_kind(node)}")
         return None
 
     def _map(self, node: Node, shape: MapOf) -> Spot | _Bad:
@@ -216,7 +216,7 @@ class _Checker:
         return Spot(values, mapping)
 
     def _by_key(self, node: Node, shape: ByKey) -> Spot | _Bad:
-        mapping = self._mapping(node, f"{shape.what} in braces, such as {{type: string}}")
+        mapping = self._mapping(node, f"the keys of {shape.what}, such as {{type: string}}")
         if mapping is None:
             return _BAD
         written = {key.text for key, _ in mapping.items}
@@ -236,7 +236,7 @@ class _Checker:
         )
 
     def _keys(self, node: Node, shape: Keys) -> Spot | _Bad:
-        mapping = self._mapping(node, shape.what or f"one or more of {', '.join(shape.keys)}")
+        mapping = self._mapping(node, shape.what or f"keys ({', '.join(shape.keys)})")
         if mapping is None:
             return _BAD
         values: dict[str, Spot] = {}
@@ -273,6 +273,12 @@ class _Checker:
         values: dict[str, Spot],
     ) -> bool:
         """Check what must, and what must not, stand side by side."""
+        given = [name for name in written if name in shape.one_of]
+        if shape.one_of and not given:
+            self._report(
+                mapping.mark, "missing-key", f"one of {', '.join(shape.one_of)} is missing"
+            )
+            return False
         for name, key in written.items():
             beside = shape.keys[name].beside if name in shape.keys else ()
             if beside and not any(word in written for word in beside):
@@ -280,14 +286,6 @@ class _Checker:
                     key.mark, "unknown-key", f"{name!r} stands only beside {' or '.join(beside)}"
                 )
                 values.pop(name, None)
-        if not shape.one_of:
-            return True
-        given = [name for name in written if name in shape.one_of]
-        if not given:
-            self._report(
-                mapping.mark, "missing-key", f"one of {', '.join(shape.one_of)} is missing"
-            )
-            return False
         if len(given) > 1:
             self._report(
                 written[given[1]].mark,

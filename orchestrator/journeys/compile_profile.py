@@ -25,6 +25,7 @@ from orchestrator.expressions.syntax import (
 from orchestrator.expressions.types import list_of
 from orchestrator.journeys.arms import check_arms
 from orchestrator.journeys.checking import Spot, strip
+from orchestrator.journeys.flapping import check_flapping
 from orchestrator.journeys.world import NUMBER, World, written_keys
 from orchestrator.stages.catalog import (
     Identities,
@@ -357,4 +358,5 @@ def _lifecycle(spot: Spot | None, world: World) -> tuple[LifecycleRule, ...]:
             )
         )
     check_arms(spot, [rule.condition for rule in rules], world)
+    check_flapping(spot, rules, world)
     return tuple(rules)

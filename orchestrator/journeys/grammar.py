@@ -106,7 +106,7 @@ def _on_block(*, defaults: bool) -> Keys:
             )
             for block, usual in BLOCKS.items()
         },
-        what="a block of a send",
+        what="blocks of a send, such as {cap: skip}",
     )
 
 
@@ -395,7 +395,7 @@ STEP = Keys(
         **{word: Key(shape) for word, shape in DOING.items()},
     },
     one_of=tuple(DOING),
-    what="a step",
+    what="the keys of a step",
     elsewhere={
         "delay": "write wait: {for: ...}",
         "goto": "write then: STEP",

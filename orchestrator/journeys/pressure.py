@@ -19,6 +19,8 @@ _WITHIN = {"day": ("day", "week", "month"), "week": ("week",), "month": ("month"
 def _spans(quiet: QuietHours) -> list[tuple[int, int]]:
     """Return the window as minutes of the week, half-open, none crossing Sunday's midnight."""
     spans: list[tuple[int, int]] = []
+    if quiet.start == quiet.end:
+        return spans  # reported where it stands
     for number, day in enumerate(_WEEK):
         if quiet.days and day not in quiet.days:
             continue
@@ -51,17 +53,25 @@ def check_quiet_hours(
                     "give each its own hours, days or channels",
                 )
                 break
-    for channel in external:
-        spans = [
+    closed = [channel for channel in external if _never_ends(windows, channel)]
+    if closed:
+        world.report(
+            spot.mark,
+            "never-allowed",
+            f"quiet hours never end on {', '.join(closed)}",
+            "leave a gap",
+        )
+
+
+def _never_ends(windows: Sequence[QuietHours], channel: str) -> bool:
+    return _covers_week(
+        [
             span
             for window in windows
             if not window.channels or channel in window.channels
             for span in _spans(window)
         ]
-        if _covers_week(spans):
-            world.report(
-                spot.mark, "never-allowed", f"quiet hours never end on channel {channel!r}"
-            )
+    )
 
 
 def _overlap(left: Sequence[tuple[int, int]], right: Sequence[tuple[int, int]]) -> bool:
