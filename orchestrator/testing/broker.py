@@ -181,7 +181,10 @@ class Broker:
         self._ports = dict(zip(self._listeners, _free_ports(len(self._listeners)), strict=True))
         lines = [f"{name}={value}" for name, value in self._server_properties().items()]
         (self.folder / "server.properties").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Without dashes: a leading one would be taken for an option.
+        cluster = (
+            base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+        )
         command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c")
         done = subprocess.run(
             [*command, str(self.folder / "server.properties")],
