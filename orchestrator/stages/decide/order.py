@@ -18,7 +18,7 @@ from orchestrator.stages.decide.reactions import react, react_past, recheck
 from orchestrator.stages.decide.sends import decide_due
 from orchestrator.stages.decide.state import FLAGS
 from orchestrator.stages.decide.steps import walk
-from orchestrator.stages.decide.timers import end_waits
+from orchestrator.stages.decide.timers import end_overdue
 from orchestrator.stages.decide.wakes import rearm, wake_pending
 from orchestrator.stages.decide.whens import rising
 
@@ -127,7 +127,7 @@ def _wake(turn: Turn) -> None:
     """Re-arm what the changes moved, wake the deferred sends that read them, and forget them."""
     if turn.changed:
         rearm(turn)
-        end_waits(turn)
+        end_overdue(turn)
     wake_pending(turn)
     turn.changed = set()
     turn.consent_changed = turn.flags_changed = turn.slots_freed = turn.vacated = False

@@ -15,6 +15,7 @@ from orchestrator.stages.decide import lifecycle, waits, whens
 from orchestrator.stages.decide.entries import end
 from orchestrator.stages.decide.reactions import recheck
 from orchestrator.stages.decide.steps import go_on
+from orchestrator.stages.decide.timers import end_overdue
 from orchestrator.stages.decide.trait_values import last_key
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def switch(turn: Turn, old: Catalog) -> None:
     _existing(turn, old)
     for entry in list(turn.customer.entries):
         _entry(turn, entry)
+    end_overdue(turn)
     for entry in turn.customer.entries:
         _retry(turn, entry)
 

@@ -71,10 +71,7 @@ def fire_entries(turn: Turn) -> None:
             journey = turn.journey_of(entry)
             if journey is not None:
                 recheck(turn, entry, journey)
-    for entry in by_id:
-        if 0 < entry.ends_at <= turn.now and _live(turn, entry):
-            end(turn, entry, "max_life", leaving=True)
-    end_waits(turn)
+    end_overdue(turn)
     for entry in by_id:
         pending = entry.pending
         if pending is None or not _live(turn, entry) or entry in turn.due:
@@ -87,8 +84,11 @@ def _live(turn: Turn, entry: Entry) -> bool:
     return any(one is entry for one in turn.customer.entries)
 
 
-def end_waits(turn: Turn) -> None:
-    """Send on the entries whose wait is over."""
+def end_overdue(turn: Turn) -> None:
+    """End the entries whose life is over, and send on those whose wait is."""
+    for entry in sorted(turn.customer.entries, key=lambda entry: entry.id):
+        if 0 < entry.ends_at <= turn.now:
+            end(turn, entry, "max_life", leaving=True)
     for entry in sorted(turn.customer.entries, key=lambda entry: entry.id):
         if not 0 < entry.wake <= turn.now:
             continue

@@ -39,8 +39,10 @@ def add_hit(state: TraitState, at: int, amount: float | None, window_ms: int, no
 
 def overflow(state: TraitState, window_ms: int) -> None:
     """Move what exceeds the newest 256 into buckets; the oldest bucket goes when there are 65."""
-    width = -(-window_ms // (BUCKETS - 1))
     surplus = max(len(state.hits) - EXACT, 0)
+    if not surplus and len(state.older) <= BUCKETS:
+        return
+    width = -(-window_ms // (BUCKETS - 1))
     for index in range(surplus):
         amount = state.amounts[index] if state.amounts else 1
         _add_to_bucket(state, (state.hits[index] // width + 1) * width, amount)
