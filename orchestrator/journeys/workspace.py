@@ -18,6 +18,9 @@ from orchestrator.journeys.checking import Spot, check, strip
 from orchestrator.journeys.diagnostics import Diagnostic, Mark
 from orchestrator.journeys.grammar import KINDS
 from orchestrator.journeys.loader import decode, load
+from orchestrator.journeys.nodes import Node
+from orchestrator.journeys.scenario_checks import check_scenarios
+from orchestrator.journeys.scenario_reader import read_scenarios
 from orchestrator.records import Definition, JourneyStatus
 from orchestrator.stages.catalog import Catalog
 
@@ -46,6 +49,7 @@ class _Reading:
     parts: Parts = field(default_factory=Parts)
     definitions: dict[str, Definition] = field(default_factory=dict)
     places: dict[str, Mark] = field(default_factory=dict)
+    tests: list[Node] = field(default_factory=list)
     found: list[Diagnostic] = field(default_factory=list)
 
 
@@ -67,15 +71,23 @@ def workspace_files(folder: Path, *overlays: Path) -> dict[str, Path]:
 
 
 def check_workspace(folder: Path, *overlays: Path) -> Report:
-    """Return everything that is to be said of a workspace; never raises for its contents."""
-    files = workspace_files(folder, *overlays)
+    """Return everything that is to be said of a workspace, its tests included.
+
+    Never raises for its contents.
+    """
+    return _check((folder, *overlays), tests=True)
+
+
+def _check(folders: tuple[Path, ...], *, tests: bool) -> Report:
+    files = workspace_files(*folders)
     reading = _Reading()
-    for path in files.values():
-        _read(path, reading)
+    for name, path in files.items():
+        if tests or not name.startswith("tests/"):
+            _read(name, path, reading)
     if "policy.yaml" not in files:
         reading.found.append(
             Diagnostic(
-                Mark(str(folder / "policy.yaml"), 1, 1),
+                Mark(str(folders[0] / "policy.yaml"), 1, 1),
                 "missing-key",
                 "a workspace needs policy.yaml",
                 "write at least timezone: Europe/Berlin",
@@ -85,6 +97,8 @@ def check_workspace(folder: Path, *overlays: Path) -> Report:
     hash_ = catalog_hash({name: each.hash for name, each in definitions.items()}, {})
     earlier = {each.hash: each for each in definitions.values()}
     catalog, found = build(reading.parts, {}, hash_, earlier.get)
+    sound = not any(not each.warning for each in [*reading.found, *found])
+    found += _check_tests(reading, catalog, sound=sound)
     order = [str(path) for path in files.values()]
     diagnostics = tuple(
         sorted(
@@ -104,34 +118,39 @@ def check_workspace(folder: Path, *overlays: Path) -> Report:
     return Report(diagnostics=diagnostics, workspace=workspace)
 
 
-def _read(path: Path, reading: _Reading) -> None:
-    kind = _FOLDERS.get(path.parent.name, path.stem)
-    if (
-        path.stem in SINGLETONS
-        and path.name == f"{path.stem}.yaml"
-        and path.parent.name not in _FOLDERS
-    ):
-        kind = path.stem
-    name = kind if kind in SINGLETONS else path.stem
+def _check_tests(reading: _Reading, catalog: Catalog, *, sound: bool) -> list[Diagnostic]:
+    """Check tests against what compiled; if something did not, only their form."""
+    found: list[Diagnostic] = []
+    for node in reading.tests:
+        scenarios, findings = read_scenarios(node, catalog.identities.primary)
+        found += findings
+        if sound and not findings:
+            found += check_scenarios(scenarios, catalog)
+    return found
+
+
+def _read(place: str, path: Path, reading: _Reading) -> None:
+    """Read one file; ``place`` is its path within the workspace."""
+    kind = _FOLDERS.get(place.split("/", maxsplit=1)[0], path.stem)
     if path.suffix == ".yml":
+        mark = Mark(str(path), 1, 1)
         reading.found.append(
-            Diagnostic(
-                Mark(str(path), 1, 1), "yaml-syntax", "this file is not read", "name it .yaml"
-            )
+            Diagnostic(mark, "yaml-syntax", "this file is not read", "name it .yaml")
         )
         return
     text, found = decode(path.read_bytes(), str(path))
     reading.found.extend(found)
-    spot: Spot | None = None
+    node = None
     if text is not None:
         node, found = load(text, str(path))
         reading.found.extend(found)
-        if node is not None:
-            spot = check(node, KINDS[kind], reading.found)
-    if spot is None:
-        reading.parts.broken.add(f"{kind}/{name}")
+    if kind == "test":
+        reading.tests.extend([] if node is None else [node])
         return
-    if kind != "test":
+    spot = None if node is None else check(node, KINDS[kind], reading.found)
+    if spot is None:
+        reading.parts.broken.add(f"{kind}/{path.stem}")
+    else:
         _keep(kind, spot, reading)
 
 
@@ -174,10 +193,12 @@ def _part(kind: str, name: str, spot: Spot, hash_: str, parts: Parts) -> None:
 def load_workspace(folder: Path, *overlays: Path) -> Workspace:
     """Return the compiled workspace; a file of a later folder replaces that of the same path.
 
+    Tests are not looked at: what is broken there keeps nothing from running.
+
     Raises:
         WorkspaceError: It does not compile; carries every finding as text.
     """
-    report = check_workspace(folder, *overlays)
+    report = _check((folder, *overlays), tests=False)
     if report.workspace is None:
         raise WorkspaceError([str(each) for each in report.diagnostics])
     return report.workspace

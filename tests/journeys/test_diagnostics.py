@@ -415,6 +415,13 @@ CASES = [
         "messages/hello.yaml:4:54: J018 unknown-property: no event that can stand here has a property 'plam'; did you mean plan?",
     ),
     (
+        "J019 in a test",
+        "tests/a.yaml",
+        "",
+        "- name: a\n  journeys: [welcom]\n  customer: {id: anna}\n  script: [{at: 2026-03-02T10:00:00+01:00, event: trial.started, expect: []}]\n",
+        "tests/a.yaml:1:3: J019 unknown-journey: 'welcom' is not in this workspace; did you mean 'welcome'?",
+    ),
+    (
         "J020 syntax",
         "journeys/welcome.yaml",
         "{on: trial.started}",
@@ -662,6 +669,5 @@ def test_one_cause_one_finding(sound, file, old, new, finding):
 
 def test_every_number_has_a_case():
     """No diagnostic is without its golden line."""
-    shown = {(case[4].split(": ")[1].split(" ")[1], case[4].split(" ")[1]) for case in CASES}
-    assert {name for name, _ in shown} == set(NUMBERS)
-    assert {number for _, number in shown} == set(NUMBERS.values())
+    shown = {tuple(case[4].split(": ")[1].split(" ")) for case in CASES}
+    assert shown == {(number, name) for name, number in NUMBERS.items()}
