@@ -8,12 +8,15 @@ whatever the order of arrival, and also after a merge, a hit falls into the same
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from functools import reduce
+from itertools import accumulate
+from operator import add as plus
 from typing import TYPE_CHECKING
 
 from orchestrator.stages.decide.values import add
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from orchestrator.stages.decide.state import TraitState
 
@@ -70,16 +73,15 @@ def total(state: TraitState, window_ms: int, now: int) -> float:
     """Return what the window holds at ``now``: the number of hits, or the sum of their amounts."""
     edge = now - window_ms
     first = bisect_right(state.hits, edge)
-    result: float
+    hits: float = len(state.hits) - first
     if state.amounts:
-        result = 0
-        for amount in reversed(state.amounts[first:]):
-            result = add(result, amount)
-    else:
-        result = len(state.hits) - first
-    for amount in reversed(state.older_amounts[bisect_right(state.older, edge) :]):
-        result = add(result, amount)
-    return result
+        hits = _sum(state.amounts[first:])
+    return hits + _sum(state.older_amounts[bisect_right(state.older, edge) :])
+
+
+def _sum(amounts: Sequence[float]) -> float:
+    """Add from the newest on, so that ``next_change`` gets every rest of a window to the last bit."""
+    return reduce(plus, reversed(amounts), 0)
 
 
 def next_change(
@@ -87,13 +89,23 @@ def next_change(
 ) -> int | None:
     """Return the first instant after ``now`` at which leaving hits alone change a truth.
 
-    ``truth`` is asked about the same totals, to the last bit, that ``total`` returns then.
+    ``truth`` is asked about the very totals that ``total`` returns then.
     """
-    before = truth(total(state, window_ms, now))
+    hits, older = state.hits, state.older
+    of_newest: Sequence[float] = range(len(hits) + 1)
+    if state.amounts:
+        of_newest = list(accumulate(reversed(state.amounts), initial=0))
+    of_newest_older = list(accumulate(reversed(state.older_amounts), initial=0))
     edge = now - window_ms
-    leaving = {at for at in state.hits if at > edge} | {end for end in state.older if end > edge}
-    for instant in sorted(leaving):
-        then = instant + window_ms
-        if truth(total(state, window_ms, then)) != before:
-            return then
-    return None
+    before: bool | None = None
+    while True:
+        left, left_older = bisect_right(hits, edge), bisect_right(older, edge)
+        after = truth(of_newest[len(hits) - left] + of_newest_older[len(older) - left_older])
+        if before is None:
+            before = after
+        elif after != before:
+            return edge + window_ms
+        following = [*hits[left : left + 1], *older[left_older : left_older + 1]]
+        if not following:
+            return None
+        edge = min(following)
