@@ -109,11 +109,11 @@ def _word(  # noqa: RET503 - fail() never returns
                 return ".".join([rest.name, *names[::-1]])
         case Binary(operator="-" | "in"):
             checker.fail(
-                "bad-expression", start(node), f"a {what} that is no identifier stands in quotes"
+                "bad-expression", start(node), f"{what} that is no identifier stands in quotes"
             )
         case _:
             pass
-    checker.fail("bad-expression", start(node), f"here stands the name of a {what}, in quotes")
+    checker.fail("bad-expression", start(node), f"here stands the name of {what}, in quotes")
 
 
 def _known(
@@ -133,7 +133,7 @@ def _known(
 
 def _flag(checker: Checker, node: Call, argument: Syntax) -> Typed:
     environment = checker.environment
-    step = _word(checker, argument, "step")
+    step = _word(checker, argument, "a step")
     if not environment.any_step:
         if environment.steps is None:
             checker.fail(
@@ -176,8 +176,8 @@ def _history(checker: Checker, node: Call, arguments: tuple[Syntax, ...]) -> Typ
                 )
             return DaysSince(type="long", offset=at, of=of)
         case "consent":
-            channel = _word(checker, arguments[0], "channel")
-            category = _word(checker, arguments[1], "category")
+            channel = _word(checker, arguments[0], "a channel")
+            category = _word(checker, arguments[1], "a category")
             _known(
                 checker, arguments[0], channel, environment.channels, "unknown-channel", "channel"
             )
@@ -190,7 +190,7 @@ def _history(checker: Checker, node: Call, arguments: tuple[Syntax, ...]) -> Typ
                 "category",
             )
             return Consent(type="boolean", offset=at, channel=channel, category=category)
-    event = _word(checker, arguments[0], "event type", dotted=True)
+    event = _word(checker, arguments[0], "an event type", dotted=True)
     _known(checker, arguments[0], event, environment.event_types, "unknown-event", "event")
     if node.name == "last":
         return Last(type="timestamp", offset=at, event=event)
@@ -198,7 +198,7 @@ def _history(checker: Checker, node: Call, arguments: tuple[Syntax, ...]) -> Typ
 
 
 def _window(checker: Checker, node: Syntax) -> int:
-    text = _word(checker, node, "window")
+    text = _word(checker, node, "a window")
     try:
         window = parse_duration(text).milliseconds()
     except ValueError as error:

@@ -112,7 +112,7 @@ class Checker:
         elif self.environment.event is not None and root in self.environment.event.types:
             remedy = f"write event.{root}"
         else:
-            remedy = did_you_mean(root, ROOTS) or f"text stands in quotes: {root!r}"
+            remedy = did_you_mean(root, ROOTS, listing=False) or f"text stands in quotes: {root!r}"
         self.fail("bad-expression", offset, f"{root!r} is not known", remedy)
 
     def read(self, root: Root, rest: list[str], offset: int) -> Read:
