@@ -60,6 +60,8 @@ class InboxTable:
     def start(self) -> InboxTable:
         """Begin to follow the topic."""
         self._consumer = Consumer(self._config)
+        # A consumer answers no question while another thread of ours waits in its ``consume``.
+        self._asker = Consumer(self._config)
         topic = self._consumer.list_topics(self.topic, timeout=_METADATA_S).topics[self.topic]
         self.partitions = len(topic.partitions)
         if not self.partitions:
@@ -74,10 +76,11 @@ class InboxTable:
         if self._thread.is_alive():
             self._thread.join()
         self._consumer.close()
+        self._asker.close()
 
     def catch_up(self, timeout: float) -> bool:
         """Wait until everything committed before this call has been read; blocks."""
-        ends = {p: self._end(p) for p in range(self.partitions)}
+        ends = self._ends()
         deadline = monotonic() + timeout
         with self._moved:
             return self._moved.wait_for(
@@ -100,11 +103,18 @@ class InboxTable:
         with self._moved:
             return tuple(self._marks.get(customer_id, ()))
 
-    def _end(self, partition: int) -> int:
-        _, end = self._consumer.get_watermark_offsets(
-            TopicPartition(self.topic, partition), timeout=_METADATA_S
-        )
-        return end
+    def _ends(self) -> dict[int, int]:
+        # Not the follower's own client: it answers other threads only between two polls, if at all.
+        asking = Consumer(self._config)
+        try:
+            return {
+                partition: asking.get_watermark_offsets(
+                    TopicPartition(self.topic, partition), timeout=_METADATA_S
+                )[1]
+                for partition in range(self.partitions)
+            }
+        finally:
+            asking.close()
 
     def _follow(self) -> None:
         while not self._stopped.is_set():

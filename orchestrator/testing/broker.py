@@ -31,6 +31,7 @@ from confluent_kafka.admin import AdminClient
 
 from orchestrator.errors import BrokerUnavailable, CouldNotRun
 from orchestrator.testing.jars import java, kafka_classpath
+from orchestrator.testing.ports import free_ports
 
 START_SECONDS = 90.0
 """A start takes about 4 s; a loaded machine with two cores may need many times that."""
@@ -178,7 +179,7 @@ class Broker:
     def _prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.folder / "data", ignore_errors=True)
-        self._ports = dict(zip(self._listeners, _free_ports(len(self._listeners)), strict=True))
+        self._ports = dict(zip(self._listeners, free_ports(len(self._listeners)), strict=True))
         lines = [f"{name}={value}" for name, value in self._server_properties().items()]
         (self.folder / "server.properties").write_text("\n".join(lines) + "\n", encoding="utf-8")
         # Without dashes: a leading one would be taken for an option.
@@ -297,18 +298,6 @@ class Broker:
         else:
             process.kill()
         process.wait(timeout)
-
-
-def _free_ports(count: int) -> list[int]:
-    # All are held before any is given back: no port can be drawn twice.
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _listens(port: int) -> bool:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiosmtpd.controller import Controller
 
+from orchestrator.testing.ports import free_ports
+
 if TYPE_CHECKING:
     from email.message import EmailMessage
     from types import TracebackType
@@ -20,7 +22,9 @@ class MailServer:
     def __init__(self) -> None:
         self._arrived = threading.Condition()
         self._messages: list[EmailMessage] = []
-        self._controller = Controller(self, hostname="127.0.0.1", port=0)
+        # aiosmtpd checks its port by connecting to it, so it cannot be asked for any free one.
+        self.port = free_ports(1)[0]
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         """Take one message."""
@@ -35,12 +39,6 @@ class MailServer:
         """Everything received so far, oldest first."""
         with self._arrived:
             return list(self._messages)
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        port: int = self._controller.server.sockets[0].getsockname()[1]
-        return port
 
     def wait_for(self, count: int, timeout: float) -> list[EmailMessage]:
         """Return the messages once there are ``count``.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from orchestrator.errors import CouldNotRun
 from orchestrator.settings import Settings, load_settings
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.mail import MailServer
+from orchestrator.testing.ports import free_ports
 from orchestrator.testing.registry import Registry
 
 if TYPE_CHECKING:
@@ -228,15 +228,6 @@ class Stack:
         for section, values in self._given.items():
             settings[section] = settings.get(section, {}) | values
         self.settings_file.write_text(yaml.safe_dump(settings))
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that were free a moment ago, all different."""
-    with ExitStack() as exits:
-        sockets = [exits.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:
