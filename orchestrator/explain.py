@@ -63,7 +63,7 @@ def because(decision: Decision) -> str:
     words = REASONS_IN_WORDS.get(decision.reason, decision.reason)
     rule = f", rule {decision.rule}" if decision.rule else ""
     values = ", ".join(
-        f"{name} = {value}" for name, value in sorted(decision.rule_values.items()) if value != ""
+        f"{name}: {value}" for name, value in sorted(decision.rule_values.items()) if value != ""
     )
     return f"{words}{rule}" + (f" ({values})" if values else "")
 
@@ -92,6 +92,11 @@ def skipped(decision: Decision) -> list[str]:
     return [name for name in str(decision.rule_values.get("skipped", "")).split(",") if name]
 
 
+def passed_over_by(decision: Decision) -> str:
+    """Return what kept the skipped messages from falling due: the event, or the reason."""
+    return decision.rule or decision.reason or decision.outcome
+
+
 def concerning(decisions: Iterable[Decision], message: str) -> list[Decision]:
     """Return those that decided on ``message``, also by passing it over; oldest first."""
     found = [d for d in decisions if d.message == message or message in skipped(d)]
@@ -108,5 +113,5 @@ def verdict(decisions: list[Decision], message: str, zone: tzinfo = UTC) -> str:
     last = decisions[-1]
     at = instant(last.decided_at, zone)
     if last.message != message:
-        return f"{message}: cancelled by {last.rule_values.get('by', last.reason)} at {at}"
+        return f"{message}: cancelled by {passed_over_by(last)} at {at}"
     return f"{sentence(last, zone)} ({at})"

@@ -174,6 +174,10 @@ class Stack:
                 time.sleep(0.1)
         raise CouldNotRun(f"{name} is not ready after {timeout:g} s:\n{role.tail()}")
 
+    def last_words(self) -> str:
+        """Return the last lines of every role's log: what to read when something did not happen."""
+        return "\n".join(f"-- {role.name}\n{role.tail()}" for role in self.roles.values())
+
     def kill(self, name: str) -> None:
         """Kill -9 a role."""
         role = self.roles.pop(name)

@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from orchestrator.explain import sentence, skipped
+from orchestrator.explain import passed_over_by, sentence, skipped
 
 if TYPE_CHECKING:
     from orchestrator.cli.output import Output
@@ -55,8 +55,8 @@ class Narrator:
         kind = "decision" if decision.outcome in {"sent", "entered"} else "reason"
         self._line(kind, decision.decided_at, text, **msgspec.to_builtins(decision))
         for message in skipped(decision):
-            by = decision.rule_values.get("by", decision.reason)
-            self._line("reason", decision.decided_at, f"{message}: cancelled by {by}")
+            text = f"{message}: cancelled by {passed_over_by(decision)}"
+            self._line("reason", decision.decided_at, text)
 
     def delivery(self, at: int, text: str) -> None:
         """Say what reached the outside world."""

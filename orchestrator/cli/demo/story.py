@@ -36,7 +36,10 @@ def play(workspace: Path, tell: Narrator) -> None:
         stack.start_all()
         tell.note(f"ready after {time.monotonic() - began:.1f} s; workspace {workspace.name}")
         with Observer(stack.settings) as observer:
-            Story(stack, observer, tell).play()
+            try:
+                Story(stack, observer, tell).play()
+            except (CouldNotRun, TimeoutError) as error:
+                raise CouldNotRun(f"{error}\n{stack.last_words()}") from error
     tell.scene("Everything stopped. `journeys test deploy/example` plays the same without Kafka")
 
 
