@@ -16,7 +16,7 @@ import yaml
 
 from orchestrator.cli import run
 from orchestrator.journeys import load_workspace
-from orchestrator.records import Action
+from orchestrator.records import Action, Decision
 from orchestrator.sources.ndjson import file_identity, parse_line, read_lines
 from orchestrator.testing.simulation import simulate
 
@@ -79,16 +79,30 @@ def test_the_policy_holds_for_every_household(told):
         assert not broken, (household, broken)
 
 
-def test_the_command_line_says_the_same_in_the_same_order(told, events, tmp_path, capsys):
-    """``simulate`` twice gives the same bytes, and the decisions of the run in this process."""
-    files = [tmp_path / "one", tmp_path / "two"]
-    for file in files:
-        options = f"--source retail --until 2018-03-01T00:00:00Z --decisions {file} --output json"
-        assert run(["simulate", str(RETAIL), "--events", str(events), *options.split()]) == 0
-    said = capsys.readouterr().out
-    assert said.count('"events": 84492') == 2
-    assert files[0].read_bytes() == files[1].read_bytes()
-    decisions = [record for record in told[1] if not isinstance(record, Action)]
-    ids = [json.loads(line)["decision_id"] for line in files[0].read_bytes().splitlines()]
-    assert ids == [decision.decision_id for decision in decisions]
+def test_silence_is_explained(told):
+    """Mailed but not redeemed, capped, obsolete, quiet: what this workspace is about happens."""
+    tally, _ = told
+    assert set(tally.not_sent) >= {
+        "deferred: quiet_hours",
+        "deferred: cap",
+        "deferred: gap",
+        "suppressed: no_consent",
+        "suppressed: obsolete",
+        "suppressed: already_sent",
+        "expired: expired",
+    }
+    assert tally.not_sent["suppressed: no_consent"] == 2_377
+
+
+def test_the_command_line_makes_the_same_decisions_in_the_same_order(
+    told, events, tmp_path, capsys
+):
+    """A second run, from the file: the same ids, each once."""
+    file = tmp_path / "decisions"
+    options = f"--source retail --until 2018-03-01T00:00:00Z --decisions {file} --output json"
+    assert run(["simulate", str(RETAIL), "--events", str(events), *options.split()]) == 0
+    assert json.loads(capsys.readouterr().out)["events"] == 84_492
+    decisions = [record.decision_id for record in told[1] if isinstance(record, Decision)]
+    ids = [json.loads(line)["decision_id"] for line in file.read_bytes().splitlines()]
+    assert ids == decisions
     assert len(set(ids)) == len(ids)
