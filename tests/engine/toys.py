@@ -1,5 +1,8 @@
-"""Toy stages: pure, deterministic and order-sensitive, so that one lost, repeated or reordered input
-shows up in every later output; a codec without a registry; and the naive truth to compare with.
+# ruff: noqa: ARG002 - toys fulfil protocols whose arguments they do not need
+"""Toy stages, a codec without a registry, and the naive truth to compare with.
+
+The stages are pure, deterministic and order-sensitive, so that one lost, repeated or reordered input
+shows up in every later output.
 """
 
 from __future__ import annotations
@@ -238,8 +241,8 @@ class Truth:
     def _switch(self, decoded: CatalogSwitch) -> None:
         old, self._catalog = self._catalog, resolve(decoded)
         self._ordinal += 1
+        at = self._now
         for key in list(self.states):
-            at = self._now
             self._try(
                 key, "switch", lambda s, k=key: self._stage.switch(k, s, old, self._catalog, at)
             )

@@ -65,6 +65,8 @@ class Lab:
         for event in events:
             key = event.identities["customer_id"].encode()
             producer.produce(topic, self.codec.encode(event, topic), key)
+            while len(producer) > 50_000:
+                producer.poll(0.1)
         assert producer.flush(PATIENCE_S) == 0
         self.sent += len(events)
 
@@ -148,7 +150,7 @@ class Lab:
 
     def wait_drained(self) -> None:
         """Wait until everything is applied, no timer is left, and every sweep is through."""
-        self.wait("everything is applied", lambda: self.drained())
+        self.wait("everything is applied", self.drained)
 
     def drained(self) -> bool:
         timeline = self.topology.name("timeline")

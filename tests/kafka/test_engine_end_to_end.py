@@ -13,8 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
-from engine_lab import Lab  # noqa: E402 - lies beside this file
-from toys import event, switch  # noqa: E402
+from engine_lab import Lab
+from toys import event, switch
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -59,7 +59,7 @@ def test_events_become_decisions(lab):
 
 
 def test_killed_in_the_middle(lab):
-    """kill -9 while under load, restart, twice; once with an empty disk: nothing lost or doubled."""
+    """Killed with -9 while under load, restart, twice; once with an empty disk: nothing lost or doubled."""
     for round_ in range(3):
         process = lab.start()
         lab.wait_ready()

@@ -1,0 +1,87 @@
+"""RocksDB behind the ``Store`` port does what the simulated store does; damage is told from locks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.engine.ports import StateWrite, TaskId
+from orchestrator.engine.simulated import SimulatedStore
+from orchestrator.engine.store import StoreCorrupt, Stores
+from orchestrator.errors import FatalError
+
+TASK = TaskId("decide", 3)
+
+
+def value(due: int, text: bytes) -> bytes:
+    return due.to_bytes(8, "big") + text
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batches=st.lists(
+        st.dictionaries(
+            st.sampled_from([b"a", b"b", b"c"]),
+            st.one_of(st.none(), st.tuples(st.integers(0, 5), st.binary(max_size=3))),
+            max_size=3,
+        ),
+        max_size=6,
+    )
+)
+def test_both_stores_agree(tmp_path_factory, batches):
+    """Law: after the same batches both hold the same states, index and meta, also reopened."""
+    stores = Stores(tmp_path_factory.mktemp("store"))
+    real, simulated = stores.open(TASK), SimulatedStore()
+    dues: dict[bytes, int] = {}
+    for number, batch in enumerate(batches):
+        writes = []
+        for key, new in batch.items():
+            due = new[0] if new else 0
+            writes.append(StateWrite(key, value(*new) if new else None, dues.get(key, 0)))
+            dues[key] = due
+        for store in (real, simulated):
+            store.write(writes, b"meta %d" % number)
+    real.close()
+    real.close()
+    real = stores.open(TASK)
+    try:
+        assert list(real.items()) == list(simulated.items())
+        assert list(real.timers(b"")) == list(simulated.timers(b""))
+        assert list(real.keys(b"b")) == list(simulated.keys(b"b"))
+        assert real.meta() == simulated.meta()
+        assert real.get(b"a") == simulated.get(b"a")
+    finally:
+        real.close()
+
+
+def test_superseded_entries_go(tmp_path):
+    """What a snapshot found superseded is deleted with it, before anything is put."""
+    store = Stores(tmp_path).open(TASK)
+    store.write([StateWrite(b"k", value(5, b"x"), 0)], b"m")
+    leftover = value(4, b"k")
+    store.write([], b"m", [value(5, b"k"), leftover])
+    assert list(store.timers(b"")) == []
+    store.close()
+
+
+def test_a_lock_is_not_corruption(tmp_path):
+    """Another owner of the directory must never have its files wiped."""
+    stores = Stores(tmp_path)
+    store = stores.open(TASK)
+    with pytest.raises(FatalError, match="two workers must not share"):
+        stores.open(TASK)
+    store.close()
+
+
+def test_damage_is_reported_as_damage_and_can_be_wiped(tmp_path):
+    """The engine then rebuilds from the changelog."""
+    stores = Stores(tmp_path)
+    stores.open(TASK).close()
+    (tmp_path / str(TASK) / "CURRENT").write_text("nonsense")
+    with pytest.raises(StoreCorrupt):
+        stores.open(TASK)
+    stores.wipe(TASK)
+    store = stores.open(TASK)
+    assert store.meta() is None
+    store.close()

@@ -1,0 +1,156 @@
+"""Which broken changelogs an opening detects, with a cold and with a warm disk."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.engine import meta as metas
+from orchestrator.engine.meta import META_KEY, Meta
+from orchestrator.engine.ports import ChangelogRecord, StateWrite, TaskId
+from orchestrator.engine.replay import open_partition
+from orchestrator.engine.simulated import SimulatedChangelog, SimulatedStores, World
+from orchestrator.errors import ChangelogTorn, UnavailableError
+
+TASK = TaskId("decide", 0)
+Record = tuple[bytes, bytes | None]
+
+
+class Writer:
+    """Writes honest transactions; a test then spoils them."""
+
+    def __init__(self) -> None:
+        self.states: dict[bytes, bytes] = {}
+        self.seq = 0
+
+    def txn(self, **states: int) -> list[Record]:
+        self.seq += 1
+        records: list[Record] = []
+        checksum = 0
+        for name, number in states.items():
+            key, value = name.encode(), bytes(8) + b"%d" % number
+            self.states[key] = value
+            records.append((key, value))
+            checksum = metas.add_to_checksum(checksum, metas.state_hash(key, value))
+        digest = metas.add_to_digest(0, sum(metas.state_hash(k, v) for k, v in self.states.items()))
+        meta = Meta(
+            seq=self.seq,
+            position=self.seq,
+            count=len(records),
+            checksum=checksum,
+            digest=digest,
+        )
+        return [*records, (META_KEY, metas.encode(meta))]
+
+
+def world_of(*txns: list[Record]) -> World:
+    world = World()
+    for number in range(10):
+        world.append(number)
+    for records in txns:
+        for key, value in records:
+            world.changelog.append(ChangelogRecord(len(world.changelog), key, value))
+    return world
+
+
+def opened(world: World):
+    return open_partition(TASK, SimulatedChangelog(world), SimulatedStores(world), lambda: False)
+
+
+def transactions() -> tuple[list[Record], list[Record], list[Record]]:
+    writer = Writer()
+    return writer.txn(a=1, b=1), writer.txn(a=2, c=1), writer.txn(b=2)
+
+
+T1, T2, T3 = transactions()
+
+
+def test_a_good_changelog_is_the_state():
+    """Last values, and the position of the last transaction."""
+    world = world_of(T1, T2, T3)
+    result = opened(world)
+    assert (result.meta.seq, result.meta.position, result.meta.verified) == (3, 3, True)
+    assert dict(world.disk.items()) == {
+        b"a": bytes(8) + b"2",
+        b"b": bytes(8) + b"2",
+        b"c": bytes(8) + b"1",
+    }
+
+
+def test_compaction_is_no_damage():
+    """Superseded records and metas are gone: counts no longer fit, the digest does."""
+    assert opened(world_of(T1[1:2], T2, T3[:0], T3)).meta.seq == 3
+    assert opened(world_of(T2[1:2], T2[:1], T3)).meta.seq == 3
+
+
+BROKEN = {
+    "half a transaction, its meta lost": (T1, T2[:1]),
+    "half a transaction, and the next one": (T1, T2[:1], T3),
+    "one record lost": (T1, T2[1:]),
+    "one transaction lost": (T1, T3),
+    "one transaction twice": (T1, T2, T2),
+    "a late record for a lost one, same count": (T1, T2, [T1[0], T3[1]]),
+    "a late record of an older transaction": (T1, T2, [T1[0], *T3]),
+    "a tombstone for a meta": (T1, [(META_KEY, None)]),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_cold_replay_refuses(name):
+    """It refuses to run and leaves no half-built disk behind."""
+    world = world_of(*BROKEN[name])
+    with pytest.raises(ChangelogTorn):
+        opened(world)
+    assert world.disk is None
+
+
+def test_a_bad_disk_is_rebuilt_from_a_sound_changelog():
+    """Mismatch on a warm disk: wipe and replay cold, once."""
+    world = world_of(T1, T2)
+    opened(world)
+    meta = world.disk.meta()
+    world.disk.write([StateWrite(b"a", bytes(8) + b"damaged", 0)], meta)
+    for key, value in T3:
+        world.changelog.append(ChangelogRecord(len(world.changelog), key, value))
+    # The digest moves along with changes: damage in other keys shows in a full comparison only.
+    meta = metas.decode(meta)
+    meta.verified = False
+    world.disk.write([], metas.encode(meta))
+    assert opened(world).replayed == len(T1) + len(T2) + len(T3)
+    assert world.disk.get(b"a") == bytes(8) + b"2"
+
+
+def test_an_interrupted_replay_is_verified_next_time():
+    """The local copy says that it has not been compared."""
+    world = world_of(T1, T2)
+    opened(world)
+    meta = metas.decode(world.disk.meta())
+    meta.verified = False
+    world.disk.write([StateWrite(b"x", bytes(8), 0)], metas.encode(meta))
+    assert opened(world).meta.verified
+    assert world.disk.get(b"x") is None
+
+
+def test_a_recreated_changelog_is_refused_and_the_disk_kept():
+    """The only copy of the state is then the disk."""
+    world = world_of(T1, T2, T3)
+    opened(world)
+    world.changelog.clear()
+    with pytest.raises(ChangelogTorn, match="recreated or cut"):
+        opened(world)
+    assert world.disk.get(b"a") is not None
+
+
+def test_input_that_is_gone_is_refused():
+    """Position beyond the input's end: the topic was recreated."""
+    world = world_of(T1, T2, T3)
+    world.log.clear()
+    with pytest.raises(ChangelogTorn, match=r"the input holds 0\.\.0"):
+        opened(world)
+
+
+def test_a_newer_meta_waits_for_the_upgrade():
+    """Unknown layouts are never guessed at."""
+    with pytest.raises(UnavailableError, match="upgrade"):
+        metas.decode(b"\x02...")
+    meta = Meta(seq=4, sweep=b"k")
+    assert metas.decode(metas.encode(meta)) == meta
