@@ -18,21 +18,19 @@ PROFILE = Profile(
     holdout={"s": True},
     absorbed=["m"],
 )
-GOLDEN = "".join(
-    (
-        "98",  # eight fields
-        "83",  # traits
-        "a16197a178059090909090",
-        "a16397c000909201029201cb400400000000000091019103",
-        "a17397c00092c3a176920102909090",
-        "919194a5656d61696ca0c307",  # consent: one list of one statement
-        "81a5656d61696c91a3614078",  # unusable
-        "a36e6577",  # lifecycle
-        "c4083132333435363738",  # seen
-        "c406313233343536",  # seen_at
-        "81a173c3",  # holdout
-        "91a16d",  # absorbed
-    )
+GOLDEN = (
+    "98"  # eight fields
+    "83"  # traits
+    "a16197a178059090909090"
+    "a16397c000909201029201cb400400000000000091019103"
+    "a17397c00092c3a176920102909090"
+    "919194a5656d61696ca0c307"  # consent: one list of one statement
+    "81a5656d61696c91a3614078"  # unusable
+    "a36e6577"  # lifecycle
+    "c4083132333435363738"  # seen
+    "c406313233343536"  # seen_at
+    "81a173c3"  # holdout
+    "91a16d"  # absorbed
 )
 
 
