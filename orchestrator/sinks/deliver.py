@@ -97,6 +97,7 @@ class Deliver:
                 recorder=Recorder(settings, codec, self._now, marks),
                 scout=scout,
                 slots=Slots(self._sender_settings.concurrency),
+                confirm=reader.confirm,
                 resend=self._sender_settings.on_unknown == "resend",
             )
             reader.start(self, self._reader_failed)
@@ -157,7 +158,7 @@ class Deliver:
 
     def _open(self, partition: int) -> tuple[Ledger, int, Sender]:
         ledger = Ledger(
-            self._settings, self._codec, self._channel, partition, self._reader.consumer
+            self._settings, self._codec, self._channel, partition, self._reader.membership
         )
         while True:
             try:

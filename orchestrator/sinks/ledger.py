@@ -9,7 +9,7 @@ is crash only: after any error the producer is destroyed and ``open`` finds out 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from threading import Event as Flag
 from typing import NamedTuple
@@ -76,10 +76,18 @@ _decode = msgspec.msgpack.Decoder(Known).decode
 
 
 class Ledger:
-    """See the module docstring. All methods block; one thread at a time."""
+    """See the module docstring. All methods block; one thread at a time.
+
+    ``membership`` gives the group's metadata, with which a position is committed.
+    """
 
     def __init__(
-        self, settings: Settings, codec: Codec, channel: str, partition: int, consumer: Consumer
+        self,
+        settings: Settings,
+        codec: Codec,
+        channel: str,
+        partition: int,
+        membership: Callable[[], object],
     ) -> None:
         topology = Topology(settings)
         self.actions = TopicPartition(topology.name("actions", channel), partition)
@@ -87,8 +95,9 @@ class Ledger:
         self._partition = partition
         self._settings = settings
         self._codec = codec
-        self._consumer = consumer
-        self._transactional_id = f"{settings.app.id}-deliver-{channel}-{partition}"
+        self._membership = membership
+        self._group = f"{settings.app.id}-deliver-{channel}"
+        self._transactional_id = f"{self._group}-{partition}"
         self._path = Path(settings.worker.data_dir, "deliver", channel, str(partition))
         self._producer: Producer | None = None
         self._store: Rdict | None = None
@@ -117,12 +126,11 @@ class Ledger:
         )
         try:
             producer.init_transactions(INIT_S)
-            self._catch_up()
-            committed = self._consumer.committed([self.actions], _METADATA_S)
+            position = self._catch_up()
         except KafkaException as error:
             raise _verdict(error) from error
         self._producer = producer
-        return max(committed[0].offset, 0)
+        return position
 
     def close(self) -> None:
         """Release the directory and drop the producer, without a flush."""
@@ -131,19 +139,6 @@ class Ledger:
         if self._store is not None:
             self._store.close()
             self._store = None
-
-    def confirm_membership(self, position: int) -> bool:
-        """Return whether the group still counts us in: only then may ``open`` be called again.
-
-        A zombie that fenced first and asked later would stop the rightful owner. ``position`` is
-        where the ledger stands anyway.
-        """
-        at = TopicPartition(self.actions.topic, self._partition, position)
-        try:
-            self._consumer.commit(offsets=[at], asynchronous=False)
-        except KafkaException:
-            return False
-        return True
 
     # ----------------------------------------------------------------------- asking
 
@@ -177,7 +172,7 @@ class Ledger:
                 _produce(producer, write)
             producer.send_offsets_to_transaction(
                 [TopicPartition(self.actions.topic, self._partition, position)],
-                self._consumer.consumer_group_metadata(),
+                self._membership(),
                 COMMIT_S,
             )
             if producer.flush(TRANSACTION_MS / 1000):
@@ -237,25 +232,24 @@ class Ledger:
         shutil.rmtree(self._path, ignore_errors=True)
         self._written = 0
 
-    def _catch_up(self) -> None:
-        """Bring the local copy to the end of the topic; called after the fence."""
+    def _catch_up(self) -> int:
+        """Bring the local copy to the end of the topic, after the fence; return the position."""
         stored = self._rows().get(_OFFSET)
         self._written = int.from_bytes(stored, "big") if stored else 0
         here = TopicPartition(self._topic, self._partition)
+        # Not the member's own client: that one does not answer while it is being assigned.
         reader = Consumer(
-            consumer_config(
-                self._settings, f"{self._transactional_id}-replay", **{"enable.partition.eof": True}
-            )
+            consumer_config(self._settings, self._group, **{"enable.partition.eof": True})
         )
         try:
             first, end = reader.get_watermark_offsets(here, timeout=_METADATA_S)
-            if not first <= self._written <= end:
+            if self._written and not first <= self._written <= end:
                 self._wipe()
-            if self._written == end:
-                return
-            here.offset = max(first, self._written)
-            reader.assign([here])
-            self._replay(reader, end)
+            if self._written < end:
+                here.offset = max(first, self._written)
+                reader.assign([here])
+                self._replay(reader, end)
+            return max(reader.committed([self.actions], _METADATA_S)[0].offset, 0)
         finally:
             reader.close()
 

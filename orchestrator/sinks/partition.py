@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
@@ -68,6 +69,8 @@ class Tools:
     recorder: Recorder
     scout: Scout
     slots: Slots
+    confirm: Callable[[int, int], Future[bool]]
+    """Asks whether the group still counts us in: (partition, position)."""
     resend: bool
     """``on_unknown``: whether a claim without outcome is sent again."""
 
@@ -272,7 +275,7 @@ class PartitionTask:
     async def _reopen(self, batch: _Batch, position: int) -> bool:
         """Open the ledger anew and return whether the batch is in it; all of it, or nothing."""
         while True:
-            if await self._in_thread(self._ledger.confirm_membership, self._committed):
+            if await asyncio.wrap_future(self._tools.confirm(self.partition, self._committed)):
                 try:
                     found = await self._in_thread(self._ledger.open)
                 except (FencedError, TransactionFailed) as error:

@@ -2,12 +2,17 @@
 
 Rebalances are cooperative: only partitions that move stand still. A partition that is assigned is
 opened (the former owner fenced, its ledger read) before its first record is asked for.
+
+The client is touched by this thread alone: a call from another one waits until ``consume`` happens
+to let it in, which may be never. What others need is kept (``membership``) or asked (``confirm``).
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -28,6 +33,8 @@ HIGH = 2_000
 """Items of one partition in memory above which it is paused ..."""
 LOW = 1_000
 """... and below which it is resumed."""
+SESSION_MS = 10_000
+"""A killed sink's messages wait this long for another to take over."""
 _BATCH = 500
 _POLL_S = 0.1
 _log = get_logger(__name__)
@@ -63,13 +70,18 @@ class Reader:
         self._log_clock = topology.log_clock
         self._role = f"deliver-{channel}"
         self._codec = codec
-        self.consumer = Consumer(
+        self._consumer = Consumer(
             consumer_config(
                 settings,
                 f"{settings.app.id}-{self._role}",
-                **{"partition.assignment.strategy": "cooperative-sticky"},
+                **{
+                    "partition.assignment.strategy": "cooperative-sticky",
+                    "session.timeout.ms": settings.kafka.get("session.timeout.ms", SESSION_MS),
+                },
             )
         )
+        self._questions: SimpleQueue[tuple[TopicPartition, Future[bool]]] = SimpleQueue()
+        self._membership: object = None
         self._owner: Owner | None = None
         self._assigned: set[int] = set()
         self._paused: set[int] = set()
@@ -88,11 +100,25 @@ class Reader:
         if self._thread.is_alive():
             self._thread.join()
 
+    def membership(self) -> object:
+        """Return the group's metadata as of the last fetch."""
+        return self._membership
+
+    def confirm(self, partition: int, position: int) -> Future[bool]:
+        """Ask whether the group still counts us in; only then may a ledger be opened again.
+
+        A zombie that fenced first and asked later would stop the rightful owner. The question is a
+        commit of ``position``, where the ledger stands anyway.
+        """
+        answer: Future[bool] = Future()
+        self._questions.put((TopicPartition(self.topic, partition, position), answer))
+        return answer
+
     # ------------------------------------------------------------------------- thread
 
     def _run(self) -> None:
         try:
-            self.consumer.subscribe(
+            self._consumer.subscribe(
                 [self.topic],
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
@@ -100,14 +126,16 @@ class Reader:
             )
             while not self._stopped.is_set():
                 self._read()
+                self._membership = self._consumer.consumer_group_metadata()
+                self._answer()
         except BaseException as error:  # noqa: BLE001 - handed to the event loop, which ends the role
             self._failed(error)
         finally:
-            self.consumer.close()
+            self._consumer.close()
 
     def _read(self) -> None:
         items: dict[int, list[Item]] = {}
-        for message in self.consumer.consume(_BATCH, _POLL_S):
+        for message in self._consumer.consume(_BATCH, _POLL_S):
             if error := message.error():
                 if error.fatal():
                     raise KafkaException(error)
@@ -119,14 +147,26 @@ class Reader:
                 self._owned.feed(partition, read)
         self._press_back()
 
+    def _answer(self) -> None:
+        while not self._questions.empty():
+            at, answer = self._questions.get()
+            try:
+                self._consumer.commit(offsets=[at], asynchronous=False)
+            except KafkaException:
+                ours = False
+            else:
+                ours = at.partition in self._assigned
+            if answer.set_running_or_notify_cancel():
+                answer.set_result(ours)
+
     def _press_back(self) -> None:
         for partition in self._assigned:
             backlog = self._owned.backlog(partition)
             if backlog > HIGH and partition not in self._paused:
-                self.consumer.pause([TopicPartition(self.topic, partition)])
+                self._consumer.pause([TopicPartition(self.topic, partition)])
                 self._paused.add(partition)
             elif backlog < LOW and partition in self._paused:
-                self.consumer.resume([TopicPartition(self.topic, partition)])
+                self._consumer.resume([TopicPartition(self.topic, partition)])
                 self._paused.discard(partition)
 
     def _item(self, message: Message) -> Item:
@@ -171,6 +211,7 @@ class Reader:
         for one in partitions:
             one.offset = positions[one.partition]
         consumer.incremental_assign(partitions)
+        self._membership = consumer.consumer_group_metadata()
         self._assigned |= positions.keys()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
