@@ -221,7 +221,7 @@ class World:
         action = action or [one for one in self.actions if one.kind == "send"][-1]
         return self.tell(f"message.{status}", action_id=action.action_id, **more)
 
-    def pass_time(self, after: str | None = None, *, to: str | None = None) -> list[str]:
+    def pass_time(self, after: str | None = None, *, to: str | int | None = None) -> list[str]:
         return self._note(self.harness.advance(self._when(to, after)))
 
     def apply(self, catalog: c.Catalog, at: str | None = None) -> list[str]:

@@ -141,14 +141,15 @@ lines = st.lists(
 
 
 def play(world, catalog, script, *, accept):
-    """Return the world and the consent log: (instant, channel, granted)."""
+    """Return the world, the consent log (actions before it, channel, granted), slots given back."""
     w = world(catalog, "2026-03-26T10:00", accept=accept)
     said, returned = [], {}
     for wait, what, channel in script:
         at = w.now + wait
         sends = [a for a in w.actions if a.kind == "send"]
         if what in {"revoke", "grant"}:
-            said.append((at, channel, what == "grant"))
+            w.pass_time(to=at)
+            said.append((len(w.actions), channel, what == "grant"))
             w.tell(f"consent.{'granted' if what == 'grant' else 'revoked'}", at=at, channel=channel)
         elif what in {"dropped", "window", "failed"}:
             if sends and not accept:
@@ -170,15 +171,14 @@ def play(world, catalog, script, *, accept):
 def check(catalog, actions, said, returned):
     """Raise if any action breaks the policy."""
     policy = catalog.policy
-    sends = [a for a in actions if a.kind == "send"]
+    places = [place for place, a in enumerate(actions) if a.kind == "send"]
+    sends = [actions[place] for place in places]
     for number, send in enumerate(sends):
         wall = datetime.fromtimestamp(send.decided_at / 1000, UTC).astimezone(ZONE)
         for rule in policy.quiet_hours:
             assert not is_quiet(rule, send.channel, wall), (rule, wall)
         if send.channel != "inapp":
-            words = [
-                granted for at, ch, granted in said if ch == send.channel and at <= send.decided_at
-            ]
+            words = [word for at, ch, word in said if ch == send.channel and at <= places[number]]
             assert not words or words[-1], "sent without consent"
         before = [
             one
