@@ -8,6 +8,7 @@ from orchestrator.stages.catalog import Wait, WaitFor
 from orchestrator.stages.decide.bounds import bounded
 from orchestrator.stages.decide.matching import holds, matches
 from orchestrator.stages.decide.state import Hit
+from orchestrator.stages.timestamps import to_instant
 
 if TYPE_CHECKING:
     from orchestrator.stages.catalog import Journey, Step
@@ -29,9 +30,9 @@ def deadline(turn: Turn, entry: Entry, wait: Wait) -> int | None:
     if wait.next_time is not None:
         return calendar.next_time(entry.arrived, wait.next_time, wait.weekdays)
     value = wait.until(turn.at(entry)) if wait.until is not None else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    instant = to_instant(value, calendar)
+    if instant is None:
         return None
-    instant = int(value)
     if wait.at is not None:
         instant = calendar.date_at(instant, wait.at)
     if wait.plus is not None:
