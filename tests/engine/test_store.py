@@ -18,7 +18,9 @@ def value(due: int, text: bytes) -> bytes:
     return due.to_bytes(8, "big") + text
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     batches=st.lists(
         st.dictionaries(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.engine.timers import Timers, due_of, entry, key_of
@@ -16,6 +16,7 @@ def limit(now: int) -> bytes:
     return (now + 1).to_bytes(8, "big")
 
 
+@settings(deadline=None)
 @given(
     stored=st.sets(ENTRIES),
     pending=st.sets(ENTRIES),

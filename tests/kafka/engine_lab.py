@@ -28,7 +28,7 @@ from orchestrator.kafka.clients import consumer_config, producer_config  # noqa:
 from orchestrator.kafka.topics import Topology  # noqa: E402
 from orchestrator.records import CatalogSwitch, Event  # noqa: E402
 from orchestrator.settings import Settings, load_settings  # noqa: E402
-from orchestrator.testing.broker import _free_ports  # noqa: E402
+from orchestrator.testing.ports import free_ports  # noqa: E402
 
 PATIENCE_S = 90.0
 """For what must come, on a busy machine; never a measure of speed."""
@@ -90,7 +90,7 @@ class Lab:
             self.stop(process)
 
     def start(self, slot: int = 0, **env: str) -> subprocess.Popen:
-        self._ports.setdefault(slot, _free_ports(1)[0])
+        self._ports.setdefault(slot, free_ports(1)[0])
         log = (self.folder / f"worker-{slot}.log").open("ab")
         process = subprocess.Popen(
             [sys.executable, str(ENGINE / "toy_worker.py")],
