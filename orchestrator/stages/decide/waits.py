@@ -30,7 +30,7 @@ def deadline(turn: Turn, entry: Entry, wait: Wait) -> int | None:
     if wait.next_time is not None:
         return calendar.next_time(entry.arrived, wait.next_time, wait.weekdays)
     value = wait.until(turn.at(entry)) if wait.until is not None else None
-    instant = to_instant(value, calendar)
+    instant = None if isinstance(value, list) else to_instant(value, calendar)
     if instant is None:
         return None
     if wait.at is not None:
