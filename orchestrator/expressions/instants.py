@@ -32,5 +32,5 @@ def format_instant(instant: int) -> str | None:
         return None
     moment = _EPOCH + instant * _MS
     text = moment.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
-    fraction = f".{instant % 1000:03d}".rstrip("0") if instant % 1000 else ""
+    fraction = f".{instant % 1000:03d}" if instant % 1000 else ""
     return f"{text}{fraction}Z"

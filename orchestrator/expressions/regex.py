@@ -54,6 +54,10 @@ def _negated(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
     return tuple(result)
 
 
+def _single(ranges: tuple[Range, ...]) -> bool:
+    return len(ranges) == 1 and ranges[0][0] == ranges[0][1]
+
+
 # ------------------------------------------------------------------------------------ automaton
 
 
@@ -302,7 +306,7 @@ class _Parser:
                 self._take()
                 place = self._at
                 high = self._member()
-                if len(low) > 1 or len(high) > 1 or low[0][0] > high[0][1]:
+                if not _single(low) or not _single(high) or low[0][0] > high[0][0]:
                     self.fail("this is no range", place)
                 low = ((low[0][0], high[0][1]),)
             ranges.extend(low)

@@ -1,11 +1,9 @@
 """What expressions yield: operators, functions, names, and the null rules, each case by case."""
 
 import pytest
-from tests.expressions.world import ANYWHERE, DAY, Customer, compiled, value
 
 from orchestrator.expressions import Environment, Names, compile_expression
-
-NOTHING = {}
+from tests.expressions.world import ANYWHERE, DAY, Customer, compiled, value
 
 
 @pytest.mark.parametrize(
@@ -30,7 +28,6 @@ NOTHING = {}
         ("1e3", 1000.0),
         (".5", 0.5),
         ('"a" + "b"', "ab"),
-        ("'it''s' == 'its'", None),
         (r'"\x41B\U00000043\104\n\\"', "ABCD\n\\"),
         (r"r'\d+'", r"\d+"),
         ("true && !false", True),
@@ -67,7 +64,7 @@ NOTHING = {}
         ('double("1.5") + double(2)', 3.5),
         ("string(1) + string(1.0) + string(1.5) + string(true) + string('x')", "111.5truex"),
         ("string(timestamp('2026-03-01T10:00:00+01:00'))", "2026-03-01T09:00:00Z"),
-        ("string(timestamp('2026-03-01T10:00:00.250Z'))", "2026-03-01T10:00:00.25Z"),
+        ("string(timestamp('2026-03-01T10:00:00.250Z'))", "2026-03-01T10:00:00.250Z"),
         ("long(timestamp(5))", 5),
         ("timestamp(timestamp(5)) == timestamp(5)", True),
         ("timestamp('2026-03-01T10:00:00Z') < timestamp('2026-03-01T10:00:00-01:00')", True),
@@ -79,9 +76,6 @@ NOTHING = {}
 )
 def test_constants(text, expected):
     """Operators and functions of constants, with CEL's precedence and truncating division."""
-    if expected is None and "''" in text:
-        pytest.raises(Exception, compiled, text)
-        return
     assert compiled(text)(None) == expected
     assert type(compiled(text)(None)) is type(expected)
 

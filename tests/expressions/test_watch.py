@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.expressions.world import ANYWHERE, DAY, Customer, compiled
 
 from orchestrator.expressions import Environment, ExpressionError, Names, compile_expression
+from tests.expressions.world import ANYWHERE, DAY, Customer, compiled
 
 NOW = 1_000 * DAY
 
