@@ -27,7 +27,7 @@ from orchestrator.errors import (
 )
 from orchestrator.records import Absorb, CatalogSwitch, Event, Link, Merge, Model, Skip, Tick
 from orchestrator.stages.catalog import Catalog
-from orchestrator.stages.protocol import Emit, Input, S, Stage
+from orchestrator.stages.protocol import Emit, GivesUp, Input, S, Stage
 
 
 @dataclass(slots=True)
@@ -256,10 +256,14 @@ class Processor(Generic[S]):
 
         self.counters.timers += 1
         failed = self._attempt(key, entry, now, act)
-        if failed is not None:  # cleared, or it would fire for ever
+        if failed is None:
+            return
+        if not isinstance(stage, GivesUp) or self._attempt(
+            key, entry, now, lambda: stage.give_up(key, entry.state, now, catalog)
+        ):  # cleared, or it would fire for ever
             entry.state.due = 0
             self.states.accept(key, entry, self.states.value_of(entry.state))
-            self._dead_key(key, "fire", now, failed)
+        self._dead_key(key, "fire", now, failed)
 
     def _attempt(
         self,

@@ -10,7 +10,7 @@ One input touches one state: ``key()`` names it. The engine decodes, applies, an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.stages.catalog import Catalog
 
 S = TypeVar("S", bound="State")
+S_contra = TypeVar("S_contra", bound="State", contravariant=True)
 LogicalTopic = Literal["events", "timeline", "actions", "decisions", "outcomes", "models"]
 
 
@@ -125,4 +126,16 @@ class Stage(Protocol[S]):
 
     def switch(self, key: str, state: S, old: Catalog, new: Catalog, at: int) -> list[Emit]:
         """Bring a state from one catalog to the next, as of log time ``at``."""
+        ...
+
+
+@runtime_checkable
+class GivesUp(Protocol[S_contra]):
+    """A stage that can do without what was due: its state has timers that do not hang together."""
+
+    def give_up(self, key: str, state: S_contra, now: int, catalog: Catalog) -> list[Emit]:
+        """Give up what was due at ``now`` after ``fire`` raised; the other timers stay.
+
+        Leaves ``state.due`` later than ``now`` or 0.
+        """
         ...

@@ -146,13 +146,14 @@ def end(
         within = journey.goal.within
         goal_until = turn.calendar.add(entry.started, within) if within else 0
     counted = goal_until > turn.now
+    context = counted and journey is not None and _goal_reads_entry(journey)
     turn.customer.past[past_key(entry.journey, entry.key)] = Past(
         ended=turn.now,
         entry_id=entry.id,
         goal_until=goal_until if counted else 0,
         version=entry.version if counted else "",
-        entry=entry.entry if counted else {},
-        latest=(entry.latest or {}) if counted else {},
+        entry=entry.entry if context else {},
+        latest=(entry.latest or {}) if context else {},
     )
     if len(turn.customer.past) > MAX_PAST:
         _forget(turn)
@@ -223,6 +224,14 @@ def within_goal(turn: Turn, journey: Journey, entry: Entry) -> bool:
         return False
     within = journey.goal.within
     return within is None or turn.now < turn.calendar.add(entry.started, within)
+
+
+def _goal_reads_entry(journey: Journey) -> bool:
+    goal = journey.goal
+    if goal is None:
+        return False
+    readers = (goal.value, goal.pattern.condition, goal.pattern.when)
+    return any(one.references.entry or one.references.latest for one in readers if one)
 
 
 def goal_values(

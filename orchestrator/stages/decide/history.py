@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from orchestrator.stages.catalog import Catalog, Message
     from orchestrator.stages.decide.state import Customer, Sent
 
+MOST = 400
 KEPT = 64
 """Sends that are kept whatever their age."""
 _SLACK_MS = 2 * DAY_MS
@@ -26,7 +27,10 @@ def remember(customer: Customer, sent: Sent, catalog: Catalog) -> None:
 
 
 def trim(customer: Customer, now: int, catalog: Catalog) -> None:
-    """Keep the newest 64, all inside the longest window, and the latest of each live step."""
+    """Keep the newest 64, all inside the longest window, and the latest of each live step.
+
+    Never more than 400, so that the state stays small: a cap with a greater limit does not bind.
+    """
     since = now - _horizon_ms(catalog)
     live = {entry.id for entry in customer.entries}
     latest = {(sent.entry, sent.step): index for index, sent in enumerate(customer.sends)}
@@ -34,7 +38,8 @@ def trim(customer: Customer, now: int, catalog: Catalog) -> None:
     kept = []
     for index, sent in enumerate(customer.sends):
         newest = latest[sent.entry, sent.step] == index
-        if index >= old or sent.at > since or (newest and sent.entry in live):
+        inside = sent.at > since and index >= len(customer.sends) - MOST
+        if index >= old or inside or (newest and sent.entry in live):
             kept.append(sent)
         elif not sent.returned and (newest or sent.entry not in live):
             customer.ever[sent.message] = max(customer.ever.get(sent.message, 0), sent.at)

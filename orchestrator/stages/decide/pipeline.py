@@ -34,8 +34,10 @@ def screen(turn: Turn, candidate: Candidate, variant: Variant) -> Block | None:
     message, channel = variant.message, variant.channel
     if message is None:
         return Block("no_content", "skip", rule=variant.send.message)
-    block = _outdated(turn, candidate, variant, message) or repeated(
-        turn, candidate, variant, message
+    block = (
+        _not_meant(turn, candidate, variant)
+        or _outdated(turn, candidate, variant, message)
+        or repeated(turn, candidate, variant, message)
     )
     if block is not None:
         return block
@@ -134,6 +136,14 @@ def _taken(
         values={**values, "winner": winner},
         lost=True,
     )
+
+
+def _not_meant(turn: Turn, candidate: Candidate, variant: Variant) -> Block | None:
+    """Return the block of an option of a choice whose ``if`` is false."""
+    condition = variant.option.condition if variant.option is not None else None
+    if condition is None or condition.holds(turn.at(candidate.entry)):
+        return None
+    return Block("condition", "skip", rule=condition.text)
 
 
 def _outdated(turn: Turn, candidate: Candidate, variant: Variant, message: Message) -> Block | None:

@@ -97,10 +97,10 @@ class Decide:
         order.run(turn)
         return _finish(turn)
 
-    def abandon(self, key: str, state: Customer, now: int, catalog: Catalog) -> list[Emit]:
+    def give_up(self, key: str, state: Customer, now: int, catalog: Catalog) -> list[Emit]:
         """End what was due at ``now`` after ``fire`` raised: reason ``error``, nothing else moves.
 
-        For the engine: a timer that raises is dead-lettered and must not stop its partition.
+        A timer that raises is dead-lettered and must not stop its partition (``GivesUp``).
         """
         turn = self._turn(key, state, now, catalog, ids.timer_cause(now))
         for timed in (state.absences, state.scheduled):

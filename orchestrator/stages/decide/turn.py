@@ -111,8 +111,9 @@ class Turn:
         name = journey.name if journey else None
         version = journey.version if journey else None
         subject = name or ""
-        entry_id = None
+        entry_id, trace = None, self.trace
         if entry is not None:
+            trace = trace or entry.trace or None
             name, version, entry_id = entry.journey, entry.version, entry.id
             subject = entry.id
         if sent is not None:
@@ -144,9 +145,9 @@ class Turn:
             decided_at=self.now,
             catalog=self.catalog.hash,
             propensity=propensity,
-            trace=self.trace,
+            trace=trace,
         )
-        self.emits.append(Emit(topic="decisions", key=self.key, record=record, trace=self.trace))
+        self.emits.append(Emit(topic="decisions", key=self.key, record=record, trace=trace))
         return decision_id
 
     def act(self, action: Action) -> None:
