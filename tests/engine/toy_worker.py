@@ -1,12 +1,14 @@
 """A worker with the toy stages, for the tests on a real broker: settings come by the environment.
 
 ``TOY_FREEZE=POINT:N`` stops the process (SIGSTOP) at the N-th time that a commit reaches POINT.
+``TOY_BLOCK=1`` blocks the event loop for ever at the first event.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 
 from toys import Forwarder, ToyStage, resolve
 
@@ -16,6 +18,13 @@ from orchestrator.engine.host import die, serve
 from orchestrator.kafka.topics import Topology
 from orchestrator.observability import configure_logging
 from orchestrator.settings import load_settings
+
+
+class Blocking(ToyStage):
+    """A stage that never returns."""
+
+    def apply(self, *_):
+        time.sleep(3_600)
 
 
 def main() -> None:
@@ -36,7 +45,7 @@ def main() -> None:
     serve(
         lambda: build_app(
             settings,
-            (Forwarder(), ToyStage()),
+            (Forwarder(), Blocking() if os.environ.get("TOY_BLOCK") else ToyStage()),
             codec,
             resolve,
             on_fatal=die,
