@@ -38,7 +38,9 @@ WELCOME = {
 
 def definition(source: dict[str, Any]) -> Definition:
     text = json.dumps(source, sort_keys=True, separators=(",", ":"))
-    return Definition(kind="message", name=source["message"], hash=make_id("def", text), source=text)
+    return Definition(
+        kind="message", name=source["message"], hash=make_id("def", text), source=text
+    )
 
 
 class Deployment:
@@ -153,7 +155,8 @@ def deploy(
         }
         return Deployment(
             load_settings(
-                env={}, flags=given | {key.replace("__", "."): value for key, value in flags.items()}
+                env={},
+                flags=given | {key.replace("__", "."): value for key, value in flags.items()},
             )
         )
 

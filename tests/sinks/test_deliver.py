@@ -32,7 +32,7 @@ class Mailbox:
         self.answers: list[str] = []
         self.tries = 0
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         self.tries += 1
         if self.answers:
             return self.answers.pop(0)
@@ -69,16 +69,18 @@ async def delivering(settings: Any, channel: str) -> AsyncIterator[Deliver]:
         await running
 
 
-async def until(true: Callable[[], bool], running: str = "") -> None:
+async def until(true: Callable[[], bool]) -> None:
     """Wait until a condition holds; the suite's own time limit ends what never will."""
-    while not await asyncio.to_thread(true):
+    while not await asyncio.to_thread(true):  # noqa: ASYNC110 - another process does it
         await asyncio.sleep(0.05)
 
 
 async def test_an_action_becomes_a_mail_and_a_receipt(deploy: Any, mailbox: Any) -> None:
     """Text and HTML, Message-ID from the action, receipt with the recipe's event_id."""
     box, port = mailbox
-    world = deploy(deliver__email__port=port, deliver__email__unsubscribe_url="https://u.x/{action_id}")
+    world = deploy(
+        deliver__email__port=port, deliver__email__unsubscribe_url="https://u.x/{action_id}"
+    )
     world.put(world.action(1))
     async with delivering(world.settings, "email"):
         await until(lambda: len(world.receipts()) == 1)
@@ -127,7 +129,9 @@ async def test_order_per_customer(deploy: Any, mailbox: Any) -> None:
     async with delivering(world.settings, "email"):
         await until(lambda: len(box.messages) == 100)
     for customer in range(5):
-        ids = [one["X-Action-Id"] for one in box.messages if one["To"] == f"c{customer}@example.com"]
+        ids = [
+            one["X-Action-Id"] for one in box.messages if one["To"] == f"c{customer}@example.com"
+        ]
         assert ids == sorted(ids)
 
 
@@ -234,7 +238,7 @@ def write_settings(path: Path, world: Any, **email: Any) -> Path:
 @asynccontextmanager
 async def process(file: Path, channel: str) -> AsyncIterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "orchestrator", "--settings", str(file), "deliver", channel]
-    running = subprocess.Popen(command)
+    running = await asyncio.to_thread(subprocess.Popen, command)
     try:
         yield running
     finally:
@@ -264,7 +268,7 @@ async def hanging_server() -> AsyncIterator[tuple[int, asyncio.Event]]:
 async def test_killed_between_claim_and_send(
     deploy: Any, mailbox: Any, tmp_path: Path, on_unknown: str
 ) -> None:
-    """kill -9 with the claim committed: resent under the same Message-ID, or reported as unknown."""
+    """Kill -9 with the claim committed: resent under the same Message-ID, or reported as unknown."""
     box, port = mailbox
     world = deploy()
     world.put(world.action(1))
@@ -301,6 +305,25 @@ async def test_a_graceful_stop_releases_what_the_provider_does_not_have(
     async with delivering(world.settings, "email"):
         await until(lambda: len(world.receipts()) == 1)
     assert len(box.messages) == 1
+
+
+async def test_partitions_move_between_sinks_without_doubles(deploy: Any, mailbox: Any) -> None:
+    """A second sink joins, the first leaves in the middle: each message once."""
+    box, port = mailbox
+    world = deploy(deliver__email__port=port)
+    world.put(*[world.action(n, f"c{n % 40}") for n in range(300)])
+    async with delivering(world.settings, "email") as first:
+        await until(lambda: len(box.messages) > 20)
+        second = deploy(
+            deliver__email__port=port, worker__data_dir=world.settings.worker.data_dir + "2"
+        )
+        async with delivering(second.settings, "email"):
+            second.put(*[world.action(n, f"c{n % 40}") for n in range(300, 600)])
+            await until(lambda: len(box.messages) > 400)
+            first.stop()
+            await until(lambda: len(world.receipts()) == 600)
+    ids = [one["X-Action-Id"] for one in box.messages]
+    assert sorted(ids) == [f"a{n:05}" for n in range(600)]
 
 
 # --------------------------------------------------------------------------------- channels

@@ -1,0 +1,180 @@
+"""Files into a real broker: resumable, refused when finished, bad lines kept, the log clock's order."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from orchestrator.codec import open_codec
+from orchestrator.errors import UsageError
+from orchestrator.kafka.clients import consumer_config
+from orchestrator.kafka.topics import Topology
+from orchestrator.records import Event
+from orchestrator.settings import Settings, load_settings
+from orchestrator.sources import load
+from orchestrator.sources.identities import IdentityKinds
+from orchestrator.sources.load import Loader, Summary, prepare
+
+pytestmark = pytest.mark.kafka
+KINDS = IdentityKinds("household_id", ("email",))
+
+
+class Silent:
+    """Progress for nobody; can end a load in the middle."""
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.left = stop_after
+
+    def begin(self, phase: str, total: int | None) -> None:
+        del phase, total
+
+    def at(self, done: int) -> None:
+        del done
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def read(settings: Settings, logical: Any) -> list[Message]:
+    consumer = Consumer(consumer_config(settings, "reader", **{"enable.partition.eof": True}))
+    topology = Topology(settings)
+    count = topology.partitions(logical)
+    consumer.assign([TopicPartition(topology.name(logical), one, 0) for one in range(count)])
+    found: list[Message] = []
+    ended = set()
+    while len(ended) < count:
+        for message in consumer.consume(1000, 0.5):
+            if error := message.error():
+                assert error.code() == KafkaError._PARTITION_EOF
+                ended.add(message.partition())
+            else:
+                found.append(message)
+    consumer.close()
+    return found
+
+
+def run(
+    settings: Settings, *files: Path, again: bool = False, progress: Any = None, **options: Any
+) -> Summary:
+    codec = open_codec(settings)
+    prepare(settings, codec)
+    until = options.pop("until", None)
+    loader = Loader(settings, codec, KINDS, "shop", progress or Silent(), **options)
+    return loader.run(files, again=again, until=until)
+
+
+def events(settings: Settings) -> list[Event]:
+    codec = open_codec(settings)
+    codec.prepare(Topology(settings).names("events"))
+    return [codec.decode(one.value()) for one in read(settings, "events")]  # type: ignore[misc]
+
+
+def line(number: int, at: int = 0, **fields: Any) -> str:
+    return json.dumps(
+        {
+            "type": "order.completed",
+            "occurred_at": at or 1_000_000 + number,
+            "identities": {"household_id": str(number % 10)},
+            "properties": {"n": number, "cart": {"size": 2}},
+        }
+        | fields
+    )
+
+
+def write(path: Path, lines: list[str]) -> Path:
+    text = "".join(one + "\n" for one in lines).encode()
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    return path
+
+
+@pytest.fixture
+def target(settings: Settings) -> Settings:
+    Topology(settings).apply()
+    return settings
+
+
+def test_lines_become_events_and_bad_ones_dead_letters(target: Settings, tmp_path: Path) -> None:
+    """Never in the way of the next; with their bytes, their place and the reason."""
+    lines = [line(1), "{nonsense", line(2), line(3, identities={"phone": "1"}), line(4)]
+    summary = run(target, write(tmp_path / "a.ndjson", lines), backfill=True)
+    assert (summary.accepted, summary.refused) == (3, 2)
+    assert {one.properties["n"] for one in events(target)} == {1, 2, 4}
+    assert {one.properties["cart.size"] for one in events(target)} == {2}
+    records = read(target, "events")
+    assert {one.key() for one in records} == {
+        b"household_id:1",
+        b"household_id:2",
+        b"household_id:4",
+    }
+    assert all(dict(one.headers())["backfill"] == b"true" for one in records)
+    dead = {one.value(): dict(one.headers()) for one in read(target, "dead-letters")}
+    headers = dead[b"{nonsense\n"]
+    assert headers["__connect.errors.offset"] == str(len(lines[0]) + 1).encode()
+    assert headers["__connect.errors.cause"] == b"bad_line"
+
+
+def test_a_finished_file_is_refused(target: Settings, tmp_path: Path) -> None:
+    """Also under another name; ``--again`` loads it under the same ids."""
+    file = write(tmp_path / "a.ndjson", [line(1)])
+    run(target, file)
+    copy = write(tmp_path / "b.ndjson", [line(1)])
+    for one in (file, copy):
+        with pytest.raises(UsageError, match="--again"):
+            run(target, one)
+    run(target, file, again=True)
+    assert len(events(target)) == 2
+    assert len({one.event_id for one in events(target)}) == 1
+
+
+@pytest.mark.parametrize("name", ["a.ndjson", "a.ndjson.gz"])
+def test_a_load_continues_where_it_was_stopped(
+    target: Settings, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Kafka has acknowledged before the stop is not sent again."""
+    monkeypatch.setattr(load, "CHUNK_LINES", 10)
+    file = write(tmp_path / name, [line(n) for n in range(100)])
+    with pytest.raises(KeyboardInterrupt):
+        run(target, file, progress=Silent(4))
+    assert len(events(target)) == 40
+    summary = run(target, file)
+    assert summary.accepted == 100
+    assert sorted(one.properties["n"] for one in events(target)) == list(range(100))
+
+
+def test_the_log_clock(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several files in the order of their time, which is the records' time; then one tick."""
+    monkeypatch.setattr(load, "CHUNK_LINES", 10)
+    flags = {
+        "dev": "true",
+        "kafka.bootstrap.servers": settings.kafka["bootstrap.servers"],
+        "registry.url": settings.registry.url,
+        "topics.prefix": settings.topics.prefix,
+        "worker.data_dir": settings.worker.data_dir,
+        "clock.mode": "log",
+    }
+    target = load_settings(env={}, flags=flags)
+    Topology(target).apply()
+    one = write(tmp_path / "one.ndjson", [line(n) for n in range(60, 0, -2)])
+    two = write(tmp_path / "two.ndjson.gz", [line(n) for n in range(59, 0, -2)])
+    with pytest.raises(KeyboardInterrupt):
+        run(target, one, two, progress=Silent(2))
+    # The worker's part: it says how far it has read.
+    topology = Topology(target)
+    worker = Consumer(consumer_config(target, target.app.id))
+    worker.commit(offsets=[TopicPartition(topology.name("events"), 0, 60)], asynchronous=False)
+    worker.close()
+    summary = run(target, one, two, until=9_000_000)
+    assert [event.properties["n"] for event in events(target)] == list(range(1, 61))
+    assert [r.timestamp()[1] for r in read(target, "events")] == [
+        1_000_000 + n for n in range(1, 61)
+    ]
+    [tick] = read(target, "timeline")
+    assert (tick.key(), tick.value(), tick.timestamp()[1]) == (None, None, 9_000_000)
+    assert summary.tick_at == 9_000_000
+    with pytest.raises(UsageError):
+        run(target, two)
