@@ -120,6 +120,8 @@ class _Run:
             at = self._calendar(line.customer).add(self.now, line.after)
         else:
             at = self.now
+        if at < self.now:
+            raise LookupError("the line lies before the one above it; time never runs back")
         seen = self._take(self.pipeline.advance(at), line)
         self.now = at
         match line.input:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from orchestrator.journeys.workspace import Workspace
     from orchestrator.records import Definition
     from orchestrator.stages.catalog import Catalog, Journey, Step
+
+_POLICY = re.compile(r"^policy/policy:\d+:\d+: ")
+"""Where a finding stands in a policy that no file holds."""
 
 
 class Variants:
@@ -77,7 +81,7 @@ class Variants:
             return compile_catalog(definitions, {}, self._definitions.get)
         except WorkspaceError as error:
             raise WorkspaceError(
-                [f"{scenario.mark}: {text}" for text in error.diagnostics]
+                [f"{scenario.mark}: {_POLICY.sub('policy: ', text)}" for text in error.diagnostics]
             ) from error
 
 
