@@ -31,6 +31,8 @@ _EXPRESSION = re.compile(
         (?P<text>\S.*?)\s*$""",
     re.VERBOSE,
 )
+_TRAP = re.compile(r"""^[!&*?|>%@`"]|[\[\]{},]|:\s|\s\#""")
+"""What means something else to YAML than to an expression."""
 _NEXT_KEY = re.compile(r",\s*[a-z_]+\s*:\s|\}\s*[,\]}]*\s*$")
 
 
@@ -212,6 +214,8 @@ class _Composer:
         if "{" in match.string[: match.start("text")]:
             last = _NEXT_KEY.search(text)
             text = text if last is None else text[: last.start()]
+        if _TRAP.search(text) is None:
+            return None
         doubled = text.strip().replace("'", "''")
         return match.start("text") + 1, f"write {match['key']}: '{doubled}'"
 

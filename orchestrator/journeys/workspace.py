@@ -147,10 +147,12 @@ def _read(place: str, path: Path, reading: _Reading) -> None:
     if kind == "test":
         reading.tests.extend([] if node is None else [node])
         return
+    before = len(reading.found)
     spot = None if node is None else check(node, KINDS[kind], reading.found)
-    if spot is None:
+    if spot is None or (kind == "events" and len(reading.found) > before):
+        # An event that was refused is still meant: nobody who names it is to blame.
         reading.parts.broken.add(f"{kind}/{path.stem}")
-    else:
+    if spot is not None:
         _keep(kind, spot, reading)
 
 
