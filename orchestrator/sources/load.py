@@ -8,7 +8,8 @@ On the log clock the lines of all files are sent in the order of their time, eac
 the record's, and at the end one tick, so that timers up to ``until`` fire. The tick goes straight to
 the timeline, so it must wait until the worker has brought everything before it there: until the
 group's committed offset on the events topic is past the last event. The worker commits it behind the
-transaction that wrote the timeline, so it can be late but never early.
+transaction that wrote the timeline, so it can be late but never early. In the same way the load ends
+only when the tick itself has been consumed: then everything is decided.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ class Loader:
         self._producer = Producer(producer_config(settings, **{"linger.ms": 20}))
         self._error: KafkaError | None = None
         self._last_offset = -1
+        self._tick_offset = -1
         self._identities: dict[Path, str] = {}
 
     def run(self, files: Sequence[Path], *, again: bool, until: int | None) -> Summary:
@@ -237,6 +239,8 @@ class Loader:
             self._error = self._error or error
         elif message.topic() == self._events:
             self._last_offset = max(self._last_offset, message.offset() or 0)
+        elif message.topic() == self._timeline:
+            self._tick_offset = message.offset() or 0
 
     def _settle(self, files: list[Path], mark: Mark, position: int) -> None:
         """Wait until Kafka has everything, then keep the position."""
@@ -252,19 +256,20 @@ class Loader:
     def _tick(self, mark: Mark, until: int | None) -> int | None:
         """Let log time come to its end, once everything before it is on the timeline."""
         if mark.last_offset >= 0:
-            self._wait(mark.last_offset)
+            self._wait(self._events, mark.last_offset)
         at = max(mark.last_time, until or 0)
         if not at:
             return None  # nothing was loaded: there is no time to come to
         self._produce(Outgoing(self._timeline, None, None, [], at, 0))
         if self._producer.flush(FLUSH_S) or self._error:
             raise CouldNotRun("Kafka did not take the closing tick; run it again")
+        self._wait(self._timeline, self._tick_offset)
         return at
 
-    def _wait(self, last: int) -> None:
+    def _wait(self, topic: str, last: int) -> None:
         self._progress.begin("wait", last + 1)
         consumer = Consumer(consumer_config(self._settings, self._settings.app.id))
-        here = [TopicPartition(self._events, 0)]
+        here = [TopicPartition(topic, 0)]
         try:
             while (reached := _committed(consumer, here)) <= last:
                 self._progress.at(max(0, reached))

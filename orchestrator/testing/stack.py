@@ -230,7 +230,9 @@ class Stack:
             },
         }
         for section, values in self._given.items():
-            settings[section] = settings.get(section, {}) | values
+            # Channels are the workspace's own: ours are not laid under the caller's.
+            under = {} if section == "deliver" else settings.get(section, {})
+            settings[section] = under | values
         self.settings_file.write_text(yaml.safe_dump(settings))
 
 
