@@ -14,7 +14,7 @@ from orchestrator.engine.decoding import Decoder
 from orchestrator.engine.engine import Engine, StageSpec
 from orchestrator.engine.envelope import CloudEvents
 from orchestrator.engine.host import EngineApp, create_app
-from orchestrator.engine.metrics import observe_commit
+from orchestrator.engine.metrics import CommitObserver
 from orchestrator.engine.outputs import OutputEncoder
 from orchestrator.engine.ports import Codec, ResolveCatalog, TaskId
 from orchestrator.engine.processor import Tools
@@ -152,5 +152,5 @@ def _engine(
         ticks=ticks,
         on_fatal=on_fatal,
     )
-    engine.on_commit = observe_commit
+    engine.on_commit = CommitObserver(live=config.clock == "broker")
     return engine

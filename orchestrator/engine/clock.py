@@ -80,6 +80,12 @@ class TickState:
         if self.sent_at == sent_at:
             self.sent_at = None
 
+    def outstanding(self, mono: float, position: int) -> float:
+        """Return for how many seconds a tick has been under way; 0 = none is."""
+        if self.sent_at is None or (self.offset is not None and position > self.offset):
+            return 0.0
+        return mono - self.sent_at
+
     def reset(self) -> None:
         """Forget a tick of an earlier ownership."""
         self.sent_at = self.offset = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from orchestrator.engine.ports import LogRecord, Output, TaskId
+from orchestrator.engine.ports import DeadTally, LogRecord, Output, TaskId
 from orchestrator.errors import PoisonError
 from orchestrator.kafka.dead_letters import dead_letter_headers
 
@@ -29,7 +29,8 @@ def for_record(
         offset=record.offset,
         original=record.headers,
     )
-    return Output(topic, record.key, record.value, headers, now)
+    tally = DeadTally(task.stage, cause_of(error))
+    return Output(topic, record.key, record.value, headers, now, tally)
 
 
 def for_key(
@@ -44,7 +45,8 @@ def for_key(
         partition=task.partition,
         original=[("orchestrator.doing", doing.encode()), ("orchestrator.at", str(at).encode())],
     )
-    return Output(topic, key.encode(), b"", headers, at)
+    tally = DeadTally(task.stage, cause_of(error))
+    return Output(topic, key.encode(), b"", headers, at, tally)
 
 
 class DeadLetterGuard:

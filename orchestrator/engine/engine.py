@@ -236,7 +236,9 @@ class Engine:
 
     def _open_once(self, slot: Slot) -> tuple[Opened, PartitionTask]:
         spec = self.stages[slot.id.stage]
-        opened = open_partition(slot.id, slot.changelog, self._stores, slot.cancelled.is_set)
+        opened = open_partition(
+            slot.id, slot.changelog, self._stores, slot.cancelled.is_set, slot.progress
+        )
         try:
             core = build_core(
                 slot.id,

@@ -79,14 +79,29 @@ def customer_state(engine: Engine, customer: str) -> tuple[int, dict[str, Any]]:
         state = core.processor.states.peek(customer)
         if state is None:
             return NOT_FOUND, {"error": "unknown customer"}
-        body = msgspec.to_builtins(state)
-        fields = msgspec.structs.fields(type(state)) if isinstance(state, msgspec.Struct) else ()
-        if isinstance(body, list):  # array_like on disk, named here
-            body = {field.name: value for field, value in zip(fields, body, strict=False)}
         return 200, {
             "customer_id": customer,
             "partition": task.partition,
             "log_time": core.log_time,
-            "state": body,
+            "state": named(state),
         }
     return NOT_FOUND, {"error": f"no stage here has a table {CUSTOMERS}"}
+
+
+def named(value: Any) -> Any:
+    """Return plain data with the names of all fields, which on disk are positions only."""
+    match value:
+        case msgspec.Struct():
+            fields = msgspec.structs.fields(type(value))
+            return {field.name: named(getattr(value, field.name)) for field in fields}
+        case dict():
+            return {
+                key if isinstance(key, str) else str(key): named(item)
+                for key, item in value.items()
+            }
+        case list() | tuple() | set() | frozenset():
+            return [named(item) for item in value]
+        case bytes():
+            return value.hex()
+        case _:
+            return value

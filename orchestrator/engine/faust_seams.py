@@ -117,6 +117,15 @@ class EngineThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self.epochs[tp] = self.epochs.get(tp, 0) + 1
         return True
 
+    def known_end(self, tp: TopicPartition) -> int | None:
+        """Return the high watermark as of the last fetch; read from other threads."""
+        subscription = self._consumer._subscription.subscription  # noqa: SLF001
+        assignment = None if subscription is None else subscription.assignment
+        if assignment is None or tp not in assignment.tps:
+            return None
+        end: int | None = assignment.state_value(tp).highwater
+        return end
+
     async def commit_positions(self, positions: Mapping[TopicPartition, int]) -> None:
         """Commit group offsets: for lag tools, and as the test of membership."""
         offsets = {tp: OffsetAndMetadata(position, "") for tp, position in positions.items()}
@@ -354,6 +363,10 @@ class GroupReader:
             _log.info("not the owner", task=str(task), why=repr(error))
             return False
         return True
+
+    def end(self, task: TaskId) -> int | None:
+        """Return the input's end as of the last fetch; it also counts what is not committed yet."""
+        return self._consumer.thread.known_end(self._tp(task)[0])
 
     def current(self, chunk: Chunk) -> bool:
         """Whether no seek has overtaken the chunk."""

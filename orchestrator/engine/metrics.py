@@ -1,89 +1,162 @@
-"""What the engine tells Prometheus: read from its counters when asked, nothing in the hot path."""
+"""Fills the stream app's metrics; nothing in the hot path.
+
+What a task did is counted from the snapshot that has committed: a transaction that failed and was
+done again counts once. What it is, is read from the engine when Prometheus asks.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from prometheus_client import Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.ports import Snapshot
-from orchestrator.engine.slots import Slot
+from orchestrator.engine.ports import ActionTally, DeadTally, DecisionTally, Snapshot, TaskId
+from orchestrator.engine.slots import Slot, Status
+from orchestrator.engine.task import PartitionTask
+from orchestrator.observability import metrics
 
-TRANSACTION = Histogram(
-    "orchestrator_transaction_seconds",
-    "Time from the snapshot of a checkpoint to its end on disk.",
-    ["stage"],
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
-)
+KINDS = ("events", "ticks", "timers", "swept", "switches")
 
 
-def observe_commit(slot: Slot, snapshot: Snapshot, seconds: float) -> None:
-    """Note one checkpoint; the engine's ``on_commit``."""
-    del snapshot
-    TRANSACTION.labels(slot.id.stage).observe(seconds)
+class CommitObserver:
+    """The engine's ``on_commit``.
+
+    Args:
+        live: Whether log time is the time of day; only then do latencies mean anything.
+        wall: Epoch seconds.
+    """
+
+    def __init__(self, *, live: bool, wall: Callable[[], float] = time.time) -> None:
+        self._live = live
+        self._wall = wall
+
+    def __call__(self, slot: Slot, snapshot: Snapshot, seconds: float) -> None:
+        """Note one checkpoint."""
+        stage, states, outputs = slot.id.stage, snapshot.states, snapshot.outputs
+        size = sum(len(state.value or b"") for state in states)
+        size += sum(len(output.value or b"") for output in outputs)
+        metrics.transaction_seconds.labels(stage).observe(seconds)
+        metrics.transaction_records.labels(stage).observe(len(states) + len(outputs))
+        metrics.transaction_bytes.labels(stage).observe(size)
+        for tally, count in Counter(output.tally for output in outputs).items():
+            match tally:
+                case DecisionTally():
+                    metrics.decisions.labels(*tally).inc(count)
+                case ActionTally():
+                    metrics.actions.labels(tally.channel, tally.kind).inc(count)
+                case DeadTally():
+                    metrics.dead_letters.labels(*tally).inc(count)
+                case None:
+                    pass
+        if self._live:
+            self._observe_times(snapshot)
+
+    def _observe_times(self, snapshot: Snapshot) -> None:
+        now = self._wall()
+        for output in snapshot.outputs:
+            if isinstance(output.tally, ActionTally) and not output.tally.timer:
+                metrics.event_to_action_seconds.observe(max(0.0, now - output.timestamp / 1000))
+        for due in set(snapshot.fired):
+            metrics.timer_lateness_seconds.observe(max(0.0, now - due / 1000))
 
 
 class EngineCollector(Collector):
-    """Counters go on over reopened tasks: what a task counted before is kept."""
+    """Reads the engine. Counters go on over reopened tasks: what a task counted before is kept."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, wall: Callable[[], float] = time.time) -> None:
         self._engine = engine
+        self._wall = wall
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything."""
         engine = self._engine
-        yield from self._counts()
-        status = GaugeMetricFamily(
-            "orchestrator_partitions", "Assigned partitions.", labels=["stage", "status"]
-        )
+        inputs = metrics.INPUTS.counter()
+        for stage, counters in engine.totals().items():
+            for kind in KINDS:
+                inputs.add_metric([stage, kind], getattr(counters, kind))
+        yield inputs
+        reopened = metrics.REOPENED.counter()
+        reopened.add_metric([], engine.reopened)
+        yield reopened
+        partitions = metrics.PARTITIONS.gauge()
         seen = Counter((task.stage, slot.status.value) for task, slot in engine.slots.items())
-        for labels, count in seen.items():
-            status.add_metric(list(labels), count)
-        yield status
-        blocked = GaugeMetricFamily(
-            "orchestrator_blocked", "Partitions that wait for something.", labels=["stage"]
-        )
-        queued = GaugeMetricFamily(
-            "orchestrator_queued_records", "Fetched and not applied.", labels=["stage"]
-        )
-        swept = GaugeMetricFamily(
-            "orchestrator_sweeps", "Partitions whose sweep is under way.", labels=["stage"]
-        )
-        cores = list(engine.running().items())
-        for stage in engine.stages:
-            mine = [core for task, core in cores if task.stage == stage]
-            blocked.add_metric([stage], sum(core.blocked is not None for core in mine))
-            queued.add_metric([stage], sum(core.queued for core in mine))
-            swept.add_metric(
-                [stage], sum(core.processor.catalogs.sweep is not None for core in mine)
-            )
-        yield from (blocked, queued, swept)
-        held = GaugeMetricFamily(
-            "orchestrator_stage_held", "1 = stopped after too many dead letters.", labels=["stage"]
-        )
+        for labels, number in seen.items():
+            partitions.add_metric(list(labels), number)
+        yield partitions
+        held = metrics.HELD.gauge()
         for stage in engine.stages:
             held.add_metric([stage], int(stage in engine.held))
         yield held
-        yield CounterMetricFamily(
-            "orchestrator_partitions_reopened", "Opened again after a death.", engine.reopened
-        )
+        yield self._replays()
+        yield from self._lags()
+        yield from self._by_stage()
 
-    def _counts(self) -> Iterator[Metric]:
-        inputs = CounterMetricFamily(
-            "orchestrator_inputs", "Inputs applied, by kind.", labels=["stage", "kind"]
-        )
-        dead = CounterMetricFamily(
-            "orchestrator_dead_letters", "Dead letters, by cause.", labels=["stage", "cause"]
-        )
-        for stage, counters in self._engine.totals().items():
-            for kind in ("events", "ticks", "timers", "swept", "switches"):
-                inputs.add_metric([stage, kind], getattr(counters, kind))
-            for cause, count in counters.dead.items():
-                dead.add_metric([stage, cause], count)
-        yield inputs
-        yield dead
+    def _replays(self) -> Metric:
+        remaining = metrics.REPLAY_REMAINING.gauge()
+        for task, slot in self._engine.slots.items():
+            if slot.status is Status.OPENING:
+                remaining.add_metric(_labels(task), slot.progress.remaining)
+        return remaining
+
+    def _lags(self) -> Iterator[Metric]:
+        engine, reader = self._engine, self._engine.reader
+        records, seconds = metrics.LAG.gauge(), metrics.LAG_SECONDS.gauge()
+        for task, core in engine.running().items():
+            end = reader.end(task) if reader is not None else None
+            if end is None:
+                continue  # not fetched yet: nobody has told
+            lag = max(0, end - core.position)
+            behind = max(0.0, self._wall() - core.log_time / 1000) if lag else 0.0
+            records.add_metric(_labels(task), lag)
+            if engine.config.clock == "broker":
+                seconds.add_metric(_labels(task), behind)
+        yield from (records, seconds)
+
+    def _by_stage(self) -> Iterator[Metric]:
+        for metric, value in (
+            (metrics.BLOCKED.gauge(), _blocked),
+            (metrics.QUEUED.gauge(), _queued),
+            (metrics.SWEEPS.gauge(), _sweeping),
+            (metrics.TICK_WAIT.gauge(), _tick_wait),
+            (metrics.CLOCK_OFFSET.gauge(), _clock_offset),
+        ):
+            self._add(metric, value)
+            yield metric
+
+    def _add(
+        self, metric: GaugeMetricFamily, value: Callable[[list[PartitionTask]], float]
+    ) -> None:
+        running = self._engine.running()
+        for stage in self._engine.stages:
+            cores = [core for task, core in running.items() if task.stage == stage]
+            metric.add_metric([stage], value(cores))
+
+
+def _labels(task: TaskId) -> list[str]:
+    return [task.stage, str(task.partition)]
+
+
+def _blocked(cores: list[PartitionTask]) -> float:
+    return sum(core.blocked is not None for core in cores)
+
+
+def _queued(cores: list[PartitionTask]) -> float:
+    return sum(core.queued for core in cores)
+
+
+def _sweeping(cores: list[PartitionTask]) -> float:
+    return sum(core.processor.catalogs.sweep is not None for core in cores)
+
+
+def _tick_wait(cores: list[PartitionTask]) -> float:
+    now = time.monotonic()
+    return max((core.tick.outstanding(now, core.position) for core in cores), default=0.0)
+
+
+def _clock_offset(cores: list[PartitionTask]) -> float:
+    return max((core.clock.offset for core in cores), key=abs, default=0.0) / 1000

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.engine.ports import Codec, Envelope, Headers, Output, TopicNames
+from orchestrator.engine.ports import (
+    ActionTally,
+    Codec,
+    DecisionTally,
+    Envelope,
+    Headers,
+    Output,
+    TopicNames,
+)
 from orchestrator.errors import OversizeError
+from orchestrator.records import Action, Decision
 from orchestrator.stages.protocol import Emit
 
 
@@ -38,5 +47,15 @@ class OutputEncoder:
             size = len(key) + len(value or b"") + sum(len(n) + len(v) for n, v in headers)
             if size > self._max_message:
                 raise OversizeError(f"{topic}: {size} bytes, at most {self._max_message} fit")
-            outputs.append(Output(topic, key, value, headers, now))
+            outputs.append(Output(topic, key, value, headers, now, _tally(emit)))
         return outputs
+
+
+def _tally(emit: Emit) -> ActionTally | DecisionTally | None:
+    match emit.record:
+        case Decision() as decision:
+            return DecisionTally(decision.journey or "", decision.outcome, decision.reason or "")
+        case Action() as action:
+            return ActionTally(action.channel, action.kind, action.caused_by.startswith("timer:"))
+        case _:
+            return None

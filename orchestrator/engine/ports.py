@@ -70,6 +70,29 @@ class Chunk:
     epoch: int = 0
 
 
+class DecisionTally(NamedTuple):
+    """What a decision is counted as, once it has committed."""
+
+    journey: str
+    outcome: str
+    reason: str
+
+
+class ActionTally(NamedTuple):
+    """What an action is counted as. ``timer``: a timer caused it, not an event."""
+
+    channel: str
+    kind: str
+    timer: bool
+
+
+class DeadTally(NamedTuple):
+    """What a dead letter is counted as; ``role`` is the stage."""
+
+    role: str
+    cause: str
+
+
 class Output(NamedTuple):
     """One record that leaves with the next transaction."""
 
@@ -79,6 +102,8 @@ class Output(NamedTuple):
     headers: list[tuple[str, bytes]]
     timestamp: int
     """Log time of the cause, epoch ms."""
+    tally: DecisionTally | ActionTally | DeadTally | None = None
+    """What it counts as when it has committed; None = nothing."""
 
 
 class StateWrite(NamedTuple):
@@ -99,6 +124,8 @@ class Snapshot:
     meta: Meta
     stale: list[bytes] = field(default_factory=list)
     """Timer index entries that were superseded."""
+    fired: Sequence[int] = ()
+    """Due instants of the timers that fired."""
 
 
 class Store(Protocol):
@@ -201,6 +228,10 @@ class Reader(Protocol):
 
     async def still_ours(self, task: TaskId, position: int) -> bool:
         """Ask the group: commit ``position`` with the current generation."""
+        ...
+
+    def end(self, task: TaskId) -> int | None:
+        """Return the input's end (high watermark) as of the last fetch; None = not known."""
         ...
 
 

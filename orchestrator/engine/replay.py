@@ -46,24 +46,44 @@ class Opened:
     replayed: int
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a replay is, as offsets of the changelog. Written by its thread, read by others."""
+
+    position: int = 0
+    end: int = 0
+
+    @property
+    def remaining(self) -> int:
+        """Records still to be read."""
+        return self.end - self.position
+
+
 def open_partition(
-    task: TaskId, changelog: Changelog, stores: StoreOpener, cancelled: Callable[[], bool]
+    task: TaskId,
+    changelog: Changelog,
+    stores: StoreOpener,
+    cancelled: Callable[[], bool],
+    progress: Progress | None = None,
 ) -> Opened:
     """Fence, open, replay, verify. A local copy that fails is rebuilt once, from nothing.
+
+    ``progress`` is kept up to date meanwhile.
 
     Raises:
         ChangelogTorn: The changelog itself does not add up; the text says what to do.
         ChangelogStuck: It cannot be read to its end.
     """
     started = time.monotonic()
+    progress = progress or Progress()
     changelog.fence(cancelled)
     fenced = time.monotonic()
     try:
-        opened = _open(task, changelog, stores, cancelled)
+        opened = _open(task, changelog, stores, cancelled, progress)
     except (_BadCopy, StoreCorrupt) as bad:
         _log.warning("local state is rebuilt", task=str(task), why=str(bad))
         stores.wipe(task)
-        opened = _open(task, changelog, stores, cancelled)
+        opened = _open(task, changelog, stores, cancelled, progress)
     _check_source(task, changelog, opened)
     _log.info(
         "partition opened",
@@ -82,14 +102,18 @@ class _BadCopy(Exception):  # noqa: N818 - never leaves this module
 
 
 def _open(
-    task: TaskId, changelog: Changelog, stores: StoreOpener, cancelled: Callable[[], bool]
+    task: TaskId,
+    changelog: Changelog,
+    stores: StoreOpener,
+    cancelled: Callable[[], bool],
+    progress: Progress,
 ) -> Opened:
     store = stores.open(task)
     raw: bytes | None = None
     try:
         raw = store.meta()
         meta = metas.decode(raw) if raw else Meta()
-        return _replay(task, changelog, store, meta, cancelled)
+        return _replay(task, changelog, store, meta, cancelled, progress)
     except ChangelogTorn as torn:
         warm = raw is not None
         store.close()
@@ -109,7 +133,12 @@ class _Recreated(ChangelogTorn):
 
 
 def _replay(
-    task: TaskId, changelog: Changelog, store: Store, local: Meta, cancelled: Callable[[], bool]
+    task: TaskId,
+    changelog: Changelog,
+    store: Store,
+    local: Meta,
+    cancelled: Callable[[], bool],
+    progress: Progress,
 ) -> Opened:
     first, end = changelog.bounds()
     start = local.changelog_offset
@@ -123,11 +152,15 @@ def _replay(
         return Opened(store, local, end, 0)
     reader, writer = TransactionReader(local), _Writer(store, local)
     replayed = 0
+    progress.position, progress.end = start, end
     for records in changelog.read(start, end, cancelled):
         for offset, key, value in records:
             replayed += 1
             if (whole := reader.feed(offset, key, value)) is not None:
                 writer.add(*whole)
+            if records:
+                progress.position = records[-1].offset + 1
+    progress.position = end
     reader.end()
     meta = reader.last
     digest = writer.finish(meta)

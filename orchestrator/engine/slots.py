@@ -12,7 +12,7 @@ from orchestrator.engine.catalogs import Catalogs
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.ports import Changelog, Snapshot, Store, TaskId
 from orchestrator.engine.processor import Processor, Tools
-from orchestrator.engine.replay import Opened
+from orchestrator.engine.replay import Opened, Progress
 from orchestrator.engine.states import States
 from orchestrator.engine.task import PartitionTask
 from orchestrator.engine.timers import Timers
@@ -40,6 +40,8 @@ class Slot:
         self.status = Status.OPENING
         self.store: Store | None = None
         self.core: PartitionTask | None = None
+        self.progress = Progress()
+        """Of its opening."""
         self.known_end = 0
         """High watermark of the changelog after our own last write."""
         self.opening: Future[None] | None = None

@@ -14,6 +14,7 @@ from orchestrator.engine.decoding import Blocked
 from orchestrator.engine.meta import Meta
 from orchestrator.engine.ports import Chunk, Snapshot, TaskId
 from orchestrator.engine.processor import Processor
+from orchestrator.engine.timers import due_of
 
 
 class PartitionTask:
@@ -50,6 +51,7 @@ class PartitionTask:
         self._last_record = 0.0
         self._last_snapshot = 0.0
         self._inflight = False
+        self._fired: list[int] = []
 
     # ------------------------------------------------------------------------------- input
 
@@ -143,6 +145,7 @@ class PartitionTask:
         try:
             if self.processor.fire(timer):
                 self._count(1)
+                self._fired.append(due_of(timer))
         except Blocked:
             self.processor.timers.put_back(timer)
             raise
@@ -211,7 +214,8 @@ class PartitionTask:
         self.snapshots += 1
         self._last_snapshot = mono
         self._inflight = True
-        return Snapshot(states, outputs, meta, stale)
+        fired, self._fired = self._fired, []
+        return Snapshot(states, outputs, meta, stale, fired)
 
     def committed(self, snapshot: Snapshot) -> None:
         """The snapshot is in Kafka and in the store."""

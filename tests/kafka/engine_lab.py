@@ -37,7 +37,9 @@ PATIENCE_S = 90.0
 class Lab:
     """See the module docstring. ``folder`` holds the workers' disks and logs."""
 
-    def __init__(self, broker, registry, prefix: str, folder: Path, partitions: int = 4) -> None:
+    def __init__(
+        self, broker, registry, prefix: str, folder: Path, partitions: int = 4, **env: str
+    ) -> None:
         self.folder = folder
         self._env = {
             "ORCHESTRATOR_DEV": "true",
@@ -46,13 +48,14 @@ class Lab:
             "ORCHESTRATOR_TOPICS__PREFIX": prefix,
             "ORCHESTRATOR_TOPICS__PARTITIONS": str(partitions),
             "ORCHESTRATOR_LOG__FORMAT": "json",
+            **env,
         }
         self.settings: Settings = load_settings(env=self._env)
         self.topology = Topology(self.settings)
         self.topology.apply()
         self.codec = open_codec(self.settings)
         self.codec.prepare({spec.name: spec.logical for spec in self.topology.specs()})
-        self.partitions = partitions
+        self.partitions = self.topology.partitions("timeline")
         self.sent = 0
         self._ports: dict[int, int] = {}
         self._running: list[subprocess.Popen] = []
@@ -69,6 +72,27 @@ class Lab:
                 producer.poll(0.1)
         assert producer.flush(PATIENCE_S) == 0
         self.sent += len(events)
+
+    def drive(self, steps: list[tuple[int, Event | None]]) -> None:
+        """Clock mode ``log``: append events at told times; None is a tick on the timeline."""
+        producer = Producer(producer_config(self.settings))
+        events, timeline = self.topology.name("events"), self.topology.name("timeline")
+        for at, event in steps:
+            if event is None:
+                assert producer.flush(PATIENCE_S) == 0
+                self.wait("all before the tick is there", self.arrived)
+                producer.produce(timeline, partition=0, timestamp=at)
+                continue
+            key = event.identities["customer_id"].encode()
+            producer.produce(events, self.codec.encode(event, events), key, timestamp=at)
+            self.sent += 1
+        assert producer.flush(PATIENCE_S) == 0
+
+    def arrived(self) -> bool:
+        """Whether every event that was sent has been forwarded to the timeline."""
+        records = self.read(self.topology.name("timeline")).values()
+        forwarded = [r for each in records for r in each if r.key not in {None, b"catalog"}]
+        return len(forwarded) >= self.sent
 
     def switch(self, switch: CatalogSwitch) -> None:
         producer = Producer(producer_config(self.settings))
@@ -154,11 +178,7 @@ class Lab:
 
     def drained(self) -> bool:
         timeline = self.topology.name("timeline")
-        arrived = sum(
-            len([r for r in records if r.key is not None and r.key != b"catalog"])
-            for records in self.read(timeline).values()
-        )
-        if arrived < self.sent:
+        if not self.arrived():
             return False
         ends = {p: records[-1].offset + 1 for p, records in self.read(timeline).items() if records}
         for partition, (states, meta) in self.changelog("customers").items():

@@ -92,6 +92,29 @@ def test_partitions_move_between_workers(lab):
     lab.check()
 
 
+def test_told_time(broker, registry, prefix, tmp_path):
+    """Clock mode log: only the driver ticks; outputs carry the log time of their cause."""
+    lab = Lab(broker, registry, prefix, tmp_path, ORCHESTRATOR_CLOCK__MODE="log")
+    year = 1_500_000_000_000
+    rnd = random.Random(5)
+    steps, at = [], year
+    for number in range(400):
+        at += rnd.choice([0, 10, 86_400_000])
+        steps.append((at, event("toy.seen", number, customer=f"c{rnd.randrange(9)}")))
+    with lab.worker():
+        lab.wait_ready()
+        lab.drive([*steps, (at + 10, None), (at + 3 * 86_400_000, None)])
+        lab.wait_drained()
+    lab.check()
+    (timeline,) = lab.read(lab.topology.name("timeline")).values()
+    assert [r.timestamp for r in timeline if r.key is None] == [at + 10, at + 3 * 86_400_000]
+    assert [r.timestamp for r in timeline if r.key is not None] == [when for when, _ in steps]
+    for records in lab.read(lab.topology.name("decisions")).values():
+        for record in records:
+            assert record.timestamp == lab.codec.decode(record.value).decided_at
+
+
+@pytest.mark.chaos
 @pytest.mark.parametrize("point", ["produced", "flushed", "committed"])
 def test_frozen_inside_the_commit(lab, point):
     """A worker frozen beyond the session in the middle of a commit is fenced, not believed."""

@@ -23,6 +23,7 @@ def events(start: int, count: int) -> list:
     return [event("toy.seen", start + n, customer=f"c{n % 20}") for n in range(count)]
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("how", ["restart", "kill"])
 def test_a_broker_that_goes_and_comes_back(registry, prefix, tmp_path, how):
     """The worker waits out an outage, or ends with a code and is started again: exact either way."""
@@ -64,6 +65,7 @@ def test_sigterm_ends_with_zero_and_sigusr2_opens_no_debugger(broker, registry, 
     lab.check()
 
 
+@pytest.mark.chaos
 def test_a_blocked_loop_ends_the_process(broker, registry, prefix, tmp_path):
     """Heartbeats go on in another thread, so nobody would take over: the watchdog thread exits."""
     lab = Lab(broker, registry, prefix, tmp_path)
