@@ -138,7 +138,7 @@ def end(
     if leaving:
         said |= leave(turn, entry, reason)
     elif entry.pending is not None:
-        _cancel_pending(turn, entry, reason)
+        cancel_pending(turn, entry, reason)
     turn.decide("exited", entry=entry, step=entry.step, reason=reason, rule=rule, values=said)
     _drop(turn, entry)
     goal_until = 0
@@ -164,7 +164,7 @@ def leave(turn: Turn, entry: Entry, reason: str) -> dict[str, Value]:
     journey = turn.journey_of(entry)
     skipped = behind(journey, entry) if journey is not None else []
     if entry.pending is not None:
-        _cancel_pending(turn, entry, reason)
+        cancel_pending(turn, entry, reason)
     for sent in turn.customer.sends:
         if sent.entry == entry.id and sent.cancellable:
             message = turn.catalog.messages.get(sent.message)
@@ -176,7 +176,8 @@ def leave(turn: Turn, entry: Entry, reason: str) -> dict[str, Value]:
     return {"skipped": ",".join(skipped)} if skipped else {}
 
 
-def _cancel_pending(turn: Turn, entry: Entry, reason: str) -> None:
+def cancel_pending(turn: Turn, entry: Entry, reason: str) -> None:
+    """Conclude the deferred send of an entry that goes elsewhere."""
     message, channel = named(turn.journey_of(entry), entry)
     turn.decide(
         "cancelled",

@@ -79,7 +79,7 @@ def _scheduled(turn: Turn, candidate: Candidate) -> Iterator[_Scheduled]:
             continue
         at, step_id = _next_send(entry), entry.step
         step = journey.steps.get(step_id)
-        if entry.pending is None and step is not None and isinstance(step.do, Wait):
+        if entry.waiting and step is not None and isinstance(step.do, Wait):
             at, step = entry.wake, journey.steps.get(step.then or "")
         if step is not None and at > turn.now:
             variants = variants_of(turn, step)

@@ -45,7 +45,7 @@ def recheck(turn: Turn, entry: Entry, journey: Journey) -> None:
     if _ends(turn, entry, journey, None):
         return
     step = journey.steps.get(entry.step)
-    if entry.wake and step is not None and isinstance(step.do, WaitFor):
+    if entry.waiting and step is not None and isinstance(step.do, WaitFor):
         number = waits.observe(turn, entry, step, step.do)
         if number is not None:
             go_on(turn, entry, won(turn, entry, step, step.do, number))
@@ -108,7 +108,7 @@ def _interrupt(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrenc
 
 def _wait_ends(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrence) -> bool:
     step = journey.steps.get(entry.step)
-    if not entry.wake or step is None or not isinstance(step.do, WaitFor):
+    if not entry.waiting or step is None or not isinstance(step.do, WaitFor):
         return False
     number = waits.hear(turn, entry, step, step.do, occurrence)
     if number is None:

@@ -130,6 +130,13 @@ class Pending(Struct, array_like=True, omit_defaults=True):
     rule: str = ""
     blocks: list[str] = []
     """The reasons of all its channels: what must change to wake it early."""
+    retry: int = 0
+    """A new catalog has it looked at again then; 0 = no."""
+
+    @property
+    def due(self) -> int:
+        """When it is next looked at by itself; 0 = never."""
+        return min((one for one in (self.until, self.retry, self.expires_at) if one), default=0)
 
 
 class Hit(Struct, array_like=True, omit_defaults=True):
@@ -177,6 +184,11 @@ class Entry(Struct, array_like=True, omit_defaults=True):
     trace: str = ""
     moving: bool = False
     """A new definition moved it: at ``wake`` it arrives at ``step``."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it stands at a wait, and is not only held before its arrival at a step."""
+        return self.wake != 0 and not self.moving
 
     @property
     def parked(self) -> bool:

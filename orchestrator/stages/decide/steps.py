@@ -31,6 +31,7 @@ def go_on(turn: Turn, entry: Entry, step_id: str | None) -> None:
     """Send an entry on its way to a step; None = after the last."""
     entry.wake = 0
     entry.watch = 0
+    entry.moving = False
     entry.after = ""
     entry.pending = None
     if step_id is None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator import ids
-from orchestrator.stages.catalog import Wait, WaitFor
+from orchestrator.stages.catalog import Choose, Send, Wait, WaitFor
 from orchestrator.stages.decide import lifecycle, waits, whens
-from orchestrator.stages.decide.entries import end
+from orchestrator.stages.decide.entries import cancel_pending, end
 from orchestrator.stages.decide.reactions import recheck
 from orchestrator.stages.decide.steps import go_on
 from orchestrator.stages.decide.timers import end_overdue
@@ -66,6 +66,8 @@ def _follow(turn: Turn, entry: Entry, former: Journey | None, live: Journey) -> 
     """Move an entry to the live definition; it keeps its position."""
     place = _place(entry, former, live)
     step = live.steps.get(entry.step) or _renamed(live, entry.step)
+    if entry.pending is not None and (step is None or not isinstance(step.do, Send | Choose)):
+        cancel_pending(turn, entry, "not_live")
     entry.version = live.version
     _rename(entry, live)
     entry.interrupted = [one for one in entry.interrupted if one < len(live.interrupts)]
@@ -117,9 +119,7 @@ def _stay(turn: Turn, entry: Entry, step: Step) -> None:
 
     A lengthened one re-parks when it wakes, which is the same as waiting on here.
     """
-    if not entry.wake:
-        if entry.pending is None:
-            turn.ready.append(entry)
+    if entry.pending is not None or entry.moving:
         return
     match step.do:
         case WaitFor() as wait:
@@ -133,8 +133,7 @@ def _stay(turn: Turn, entry: Entry, step: Step) -> None:
 
 
 def _leave_at(turn: Turn, entry: Entry, step_id: str) -> None:
-    """Send an entry to another step, spread; the pending send that it leaves behind is gone."""
-    entry.pending = None
+    """Send an entry to another step, spread."""
     offset = _offset(turn, entry)
     if offset == 0:
         go_on(turn, entry, step_id)
@@ -156,11 +155,9 @@ def _retry(turn: Turn, entry: Entry) -> None:
     """Look at a deferred send again, spread: its rules may have changed."""
     if entry.pending is None or entry in turn.due:
         return
-    at = turn.now + _offset(turn, entry)
-    if at == turn.now:
+    entry.pending.retry = turn.now + _offset(turn, entry)
+    if entry.pending.retry == turn.now:
         turn.due.append(entry)
-    elif not 0 < entry.pending.until <= at:
-        entry.pending.until = at
 
 
 def _absences(turn: Turn, old: Catalog) -> None:

@@ -38,11 +38,8 @@ def _instants(customer: Customer) -> Iterator[int]:
         for instant in (entry.wake, entry.ends_at, entry.watch):
             if instant:
                 yield instant
-        if entry.pending is not None:
-            if entry.pending.until:
-                yield entry.pending.until
-            if entry.pending.expires_at:
-                yield entry.pending.expires_at
+        if entry.pending is not None and entry.pending.due:
+            yield entry.pending.due
 
 
 def due_names(timers: dict[str, int], now: int) -> list[str]:
@@ -58,7 +55,7 @@ def is_due(entry: Entry, now: int) -> bool:
     pending = entry.pending
     instants = [entry.wake, entry.ends_at, entry.watch]
     if pending is not None:
-        instants += [pending.until, pending.expires_at]
+        instants.append(pending.due)
     return any(0 < instant <= now for instant in instants)
 
 
@@ -76,7 +73,7 @@ def fire_entries(turn: Turn) -> None:
         pending = entry.pending
         if pending is None or not _live(turn, entry) or entry in turn.due:
             continue
-        if 0 < pending.until <= turn.now or pending.expires_at <= turn.now:
+        if 0 < pending.due <= turn.now:
             turn.due.append(entry)
 
 
@@ -98,7 +95,6 @@ def end_overdue(turn: Turn) -> None:
             end(turn, entry, "not_live", leaving=True)
             continue
         if entry.moving:
-            entry.moving = False
             go_on(turn, entry, entry.step)
             continue
         match step.do:
@@ -139,7 +135,7 @@ def _entry_watch(turn: Turn, entry: Entry, journey: Journey) -> int:
     if journey.goal is not None:
         patterns.append(journey.goal.pattern)
     step = journey.steps.get(entry.step)
-    if entry.wake and step is not None and isinstance(step.do, WaitFor):
+    if entry.waiting and step is not None and isinstance(step.do, WaitFor):
         patterns.extend(step.do.patterns)
     scope = turn.at(entry)
     instants = [pattern.when.next_change(scope) for pattern in patterns if pattern.when is not None]

@@ -96,7 +96,7 @@ def remember(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrence)
         wait = step.do
         if not isinstance(wait, WaitFor) or wait.since != "entry":
             continue
-        if step.id == entry.step and entry.parked:
+        if step.id == entry.step and entry.waiting:
             continue
         for number, pattern in enumerate(wait.patterns):
             if kind in pattern.on and matches(turn, pattern, entry, occurrence):

@@ -44,7 +44,7 @@ def rearm(turn: Turn) -> None:
             continue
         if zone:
             entry.ends_at = turn.calendar.add(entry.started, journey.max_life)
-        if entry.wake:
+        if entry.waiting:
             rearm_wait(turn, entry, step, zone=zone)
         elif zone and entry.pending is not None and entry not in turn.due:
             turn.due.append(entry)
