@@ -81,6 +81,21 @@ def build_app(
     )
 
 
+def build_tools(
+    settings: Settings, codec: Codec, resolve_catalog: ResolveCatalog, config: EngineConfig
+) -> Tools:
+    """Return what all tasks of a process share; also for a run over the recorded log."""
+    envelope = CloudEvents(settings.app.id)
+    names = lru_cache(Topology(settings).name)
+    return Tools(
+        decoder=Decoder(codec),
+        encoder=OutputEncoder(codec, envelope, names, config.max_message),
+        envelope=envelope,
+        book=CatalogBook(resolve_catalog),
+        max_state=config.max_state,
+    )
+
+
 def _directory(settings: Settings) -> Path:
     return Path(settings.worker.data_dir) / f"slot-{settings.worker.slot}"
 
@@ -129,14 +144,7 @@ def _engine(
             transactional_id=f"{settings.app.id}-{task.stage}-{task.partition}",
         )
 
-    envelope = CloudEvents(settings.app.id)
-    tools = Tools(
-        decoder=Decoder(codec),
-        encoder=OutputEncoder(codec, envelope, lru_cache(topology.name), config.max_message),
-        envelope=envelope,
-        book=CatalogBook(resolve_catalog),
-        max_state=config.max_state,
-    )
+    tools = build_tools(settings, codec, resolve_catalog, config)
     ticks: KafkaTicks | NoTicks = NoTicks()
     if config.clock == "broker":
         ticks = KafkaTicks(

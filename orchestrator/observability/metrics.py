@@ -1,87 +1,157 @@
-"""What the stream app counts, and how every role shows what it counts.
+"""Everything that the roles measure, and how a role shows it.
 
-Names begin with ``orchestrator_`` and end in their unit; labels are closed sets or names from the
-workspace, never a customer. All metrics live in prometheus_client's own registry; the edges' stand
-beside the edges (``sinks/metrics.py``). A role serves ``exposition()`` at ``/metrics`` of its own web
-server; a role without one calls ``serve``.
+Names begin with ``orchestrator_`` and end in their unit (Prometheus adds ``_total`` to counters); labels
+are closed sets or names from the workspace, never a customer. The stream app's stand here and are
+filled by ``engine/metrics.py``: what it *did* is counted when its transaction has committed, once for
+each transaction; what it *is* is read when Prometheus asks. The edges' own stand beside the edges
+(``sinks/metrics.py``, ``sources/metrics.py``). ``pages.py`` serves them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-    start_http_server,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 SHORT_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60)
 """Buckets for what takes milliseconds when all is well."""
+LATE_S: Final = (*SHORT_S, 600, 3600)
+"""The same where an outage is part of the figure."""
+RECORDS: Final = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
+SIZES: Final = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
-# -------------------------------------------------------------------------------- stream app
+# ------------------------------------------------------------------------------- every role
 
-inputs = Counter(
-    "orchestrator_inputs",
-    "Inputs applied, by what they were: record, timer, sweep.",
-    ["stage", "kind"],
-)
-duplicates = Counter("orchestrator_duplicate_events", "Events that had been seen before.")
-decisions = Counter(
-    "orchestrator_decisions",
-    "Decisions made; `nothing` and every non-send has a reason.",
-    ["journey", "outcome", "reason"],
-)
-actions = Counter("orchestrator_actions", "Actions emitted.", ["channel", "kind"])
 dead_letters = Counter(
     "orchestrator_dead_letters",
-    "Inputs that can never be handled, by cause.",
-    ["stage", "cause"],
+    "Inputs that can never be handled, by role (a stage, collect, deliver-CHANNEL) and cause.",
+    ["role", "cause"],
 )
-transaction_seconds = Histogram(
-    "orchestrator_transaction_seconds",
-    "From the start of a checkpoint to its commit.",
-    ["stage"],
-    buckets=SHORT_S,
+
+# ------------------------------------------------- stream app: counted when it has committed
+
+decisions = Counter(
+    "orchestrator_decisions",
+    "Decisions: what was sent, deferred, suppressed, ... and every non-send's reason.",
+    ["journey", "outcome", "reason"],
+)
+actions = Counter(
+    "orchestrator_actions",
+    "Actions that left for a channel, by kind: send, cancel.",
+    ["channel", "kind"],
 )
 event_to_action_seconds = Histogram(
     "orchestrator_event_to_action_seconds",
-    "From an event's append to the commit of what it caused.",
-    buckets=SHORT_S,
+    "From the append of an event to the timeline to the commit of the action that it caused.",
+    buckets=LATE_S,
 )
 timer_lateness_seconds = Histogram(
     "orchestrator_timer_lateness_seconds",
-    "From a timer's due instant to its firing, by the worker's clock.",
-    buckets=(*SHORT_S, 600, 3600),
+    "From a timer's due instant to the commit of what it did; the timers of one instant in one "
+    "transaction count once.",
+    buckets=LATE_S,
 )
-partition_lag = Gauge(
+transaction_seconds = Histogram(
+    "orchestrator_transaction_seconds",
+    "From the snapshot of a checkpoint to its end in Kafka and on disk.",
+    ["stage"],
+    buckets=SHORT_S,
+)
+transaction_records = Histogram(
+    "orchestrator_transaction_records",
+    "States and outputs of one checkpoint.",
+    ["stage"],
+    buckets=RECORDS,
+)
+transaction_bytes = Histogram(
+    "orchestrator_transaction_bytes",
+    "Values of the states and outputs of one checkpoint.",
+    ["stage"],
+    buckets=SIZES,
+)
+
+
+# ---------------------------------------------------- stream app: read when Prometheus asks
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A metric that nobody keeps: its values are read from where they are when they are asked for."""
+
+    name: str
+    documentation: str
+    labels: tuple[str, ...]
+
+    def gauge(self) -> GaugeMetricFamily:
+        """Return an empty family for values that go up and down."""
+        return GaugeMetricFamily(self.name, self.documentation, labels=self.labels)
+
+    def counter(self) -> CounterMetricFamily:
+        """Return an empty family for values that only grow."""
+        return CounterMetricFamily(self.name, self.documentation, labels=self.labels)
+
+
+INPUTS: Final = Read(
+    "orchestrator_inputs",
+    "Inputs applied: events, ticks, timers, switches and swept states.",
+    ("stage", "kind"),
+)
+PARTITIONS: Final = Read(
+    "orchestrator_partitions",
+    "Assigned partitions by status: opening, suspended, running, dead.",
+    ("stage", "status"),
+)
+BLOCKED: Final = Read(
+    "orchestrator_blocked_partitions",
+    "Running partitions that wait for a schema, a definition or an upgrade.",
+    ("stage",),
+)
+HELD: Final = Read(
+    "orchestrator_stage_held", "1 = stopped after too many dead letters.", ("stage",)
+)
+REOPENED: Final = Read(
+    "orchestrator_partitions_reopened",
+    "Partitions opened again after a transaction of unknown outcome or a fence.",
+    (),
+)
+LAG: Final = Read(
     "orchestrator_partition_lag_records",
-    "Records that a partition has not applied yet.",
-    ["stage", "partition"],
+    "Records of the input that a running partition has not applied yet.",
+    ("stage", "partition"),
 )
-partition_state = Gauge(
-    "orchestrator_partition_state",
-    "1 for the state that a partition is in: opening, running, paused, held.",
-    ["stage", "partition", "state"],
+LAG_SECONDS: Final = Read(
+    "orchestrator_partition_lag_seconds",
+    "How far the applied log time is behind the clock while records wait; else 0.",
+    ("stage", "partition"),
 )
-recovery_records = Gauge(
-    "orchestrator_recovery_remaining_records",
-    "Changelog records still to be replayed before a partition runs.",
-    ["stage", "partition"],
+QUEUED: Final = Read(
+    "orchestrator_queued_records", "Records fetched and not applied yet.", ("stage",)
+)
+REPLAY_REMAINING: Final = Read(
+    "orchestrator_replay_remaining_records",
+    "Changelog records still to be read before an opening partition runs.",
+    ("stage", "partition"),
+)
+SWEEPS: Final = Read(
+    "orchestrator_sweeping_partitions",
+    "Partitions whose silent states are being brought to a new catalog.",
+    ("stage",),
+)
+TICK_WAIT: Final = Read(
+    "orchestrator_tick_outstanding_seconds",
+    "Age of the oldest tick that was sent and not consumed; beyond 30 s time stands still.",
+    ("stage",),
+)
+CLOCK_OFFSET: Final = Read(
+    "orchestrator_clock_offset_seconds",
+    "The broker's clock against this worker's, the largest over its partitions.",
+    ("stage",),
 )
 
 
 def exposition() -> bytes:
     """Return all metrics in Prometheus' text format; its type is ``CONTENT_TYPE``."""
     return generate_latest(REGISTRY)
-
-
-def serve(port: int, host: str = "127.0.0.1") -> int:
-    """Serve ``/metrics`` from a thread of its own; return the port (for port 0: which one)."""
-    server, _ = start_http_server(port, host)
-    return int(server.server_port)
