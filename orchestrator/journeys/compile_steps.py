@@ -98,6 +98,7 @@ def _do(spot: Spot, place: Place, known: Known) -> Do:  # noqa: PLR0911 - one ca
         case _:
             if spot["stop"].value is not True:
                 place.world.report(spot["stop"].mark, "wrong-type", "stop is true, or not there")
+                return SetTraits(values={})
             return Stop()
 
 
@@ -107,7 +108,7 @@ def _send(spot: Spot, place: Place, known: Known) -> Send:
     message = known.messages.get(name)
     for channel in spot["channel"]:
         defined = world.channel(channel) in (world.channels or ())
-        if message is not None and defined and channel.value not in message.content:
+        if defined and message is not None and _lacks(message, channel.value):
             world.report(
                 channel.mark,
                 "no-content",
@@ -124,6 +125,11 @@ def _send(spot: Spot, place: Place, known: Known) -> Send:
         value=world.number(spot.get("value"), place.plain),
         on_block=spot.plain("on_block", {}),
     )
+
+
+def _lacks(message: Message, channel: str) -> bool:
+    """Whether there is no content for a channel; a message without any is reported itself."""
+    return bool(message.content) and channel not in message.content
 
 
 def _check_on_block(
