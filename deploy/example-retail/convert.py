@@ -121,7 +121,7 @@ def main(folder: str, target: str) -> None:
     ordered = sorted(rows(Path(folder)), key=lambda row: row[:3])
     data = "".join(map(line_of, ordered)).encode()
     Path(target).write_bytes(gzip.compress(data, mtime=0) if target.endswith(".gz") else data)
-    print(f"{len(ordered)} events, {ordered[0].at:%Y-%m-%d} to {ordered[-1].at:%Y-%m-%d} -> {target}")
+    print(f"{len(ordered)} events, {ordered[0].at:%Y-%m-%d} to {ordered[-1].at:%Y-%m-%d} -> {target}")  # noqa: T201 - a command
 
 
 if __name__ == "__main__":

@@ -59,3 +59,12 @@ def test_scenario(folder, scenario):
     result = run_scenario(scenario, _variants(folder))
     if result.failure:
         pytest.fail(str(result.failure), pytrace=False)
+
+
+def test_examples_name_their_schemas():
+    """The first line of every example file leads an editor to a schema that exists."""
+    for path in DEPLOY.glob("*/**/*.yaml"):
+        first = path.read_text().splitlines()[0]
+        head, _, schema = first.partition("$schema=")
+        assert head == "# yaml-language-server: ", path
+        assert (path.parent / schema).resolve().is_file(), path
