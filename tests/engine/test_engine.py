@@ -1,0 +1,191 @@
+# ruff: noqa: ARG002 - fakes fulfil protocols whose arguments they do not need
+"""The engine's loop over simulated parts: who may open, keep, reopen and must end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+
+import pytest
+from toys import PlainCodec, PlainEnvelope, ToyStage, event, names, resolve
+
+from orchestrator.engine import watchdog
+from orchestrator.engine.catalogs import CatalogBook
+from orchestrator.engine.config import EngineConfig
+from orchestrator.engine.decoding import Decoder
+from orchestrator.engine.engine import Engine, StageSpec
+from orchestrator.engine.outputs import OutputEncoder
+from orchestrator.engine.ports import Chunk, TaskId
+from orchestrator.engine.processor import Tools
+from orchestrator.engine.simulated import SimulatedChangelog, SimulatedStores, World
+from orchestrator.engine.slots import Slot, Status
+from orchestrator.engine.ticks import NoTicks
+from orchestrator.errors import StalledError
+
+TASK = TaskId("decide", 0)
+CODEC = PlainCodec()
+
+
+class FakeReader:
+    """Remembers seeks; the test says whether the partition is still ours."""
+
+    def __init__(self) -> None:
+        self.ours = True
+        self.fetching: set[TaskId] = set()
+        self.seeks: list[int] = []
+
+    async def seek(self, task, position):
+        self.seeks.append(position)
+        return self.ours
+
+    def pause(self, task):
+        self.fetching.discard(task)
+
+    def resume(self, task):
+        self.fetching.add(task)
+
+    def active(self, task):
+        return task in self.fetching
+
+    async def still_ours(self, task, position):
+        return self.ours and position >= 0
+
+
+class Rig:
+    """One engine with one partition."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.fatal: list[BaseException] = []
+        self.reader = FakeReader()
+        envelope = PlainEnvelope()
+        config = EngineConfig(clock="log", linger=0.0, state_linger=0.0, suspend_deadline=2.0)
+        tools = Tools(
+            decoder=Decoder(CODEC),
+            encoder=OutputEncoder(CODEC, envelope, names, config.max_message),
+            envelope=envelope,
+            book=CatalogBook(resolve),
+            max_state=config.max_state,
+        )
+        self.engine = Engine(
+            config,
+            [StageSpec(ToyStage(), "t", 1)],
+            tools,
+            changelogs=lambda _: SimulatedChangelog(self.world),
+            stores=SimulatedStores(self.world),
+            ticks=NoTicks(),
+            on_fatal=self.fatal.append,
+        )
+        self.engine.reader = self.reader
+
+    def send(self, count: int) -> None:
+        begin = len(self.world.log)
+        for number in range(count):
+            self.world.append(number, b"c", CODEC.encode(event("toy.seen", number), ""))
+        end = len(self.world.log)
+        self.engine.offer(Chunk("t", 0, begin, end, self.world.log[begin:end]))
+
+    @property
+    def committed(self) -> int:
+        core = self.engine.slots[TASK].core
+        return -1 if core is None else core.meta.position
+
+    async def until(self, condition) -> None:
+        async with asyncio.timeout(30):
+            while not condition():  # noqa: ASYNC110 - looks from outside, the engine tells nobody
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def rig():
+    made = Rig()
+    running = asyncio.ensure_future(made.engine.run())
+    yield made
+    await made.engine.close()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_an_assigned_partition_runs_and_commits(rig):
+    """Seek first, then run, then fetch."""
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    assert (rig.reader.seeks, rig.reader.fetching) == ([0], {TASK})
+    rig.send(10)
+    await rig.until(lambda: rig.committed == 10)
+    assert not rig.fatal
+
+
+async def test_a_kept_partition_stays_open_unless_somebody_else_wrote(rig):
+    """One question for the changelog's end decides: same slot, or a new one."""
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    rig.send(5)
+    slot = rig.engine.slots[TASK]
+    await rig.until(lambda: slot.core.position == 5)
+    await rig.engine.suspend()
+    assert (slot.status, rig.committed) == (Status.SUSPENDED, 5)
+    await rig.engine.assign([TASK])
+    assert rig.engine.slots[TASK] is slot
+    assert rig.reader.seeks == [0, 5]
+    await rig.engine.suspend()
+    slot.known_end -= 1
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    assert rig.engine.slots[TASK] is not slot
+    assert rig.committed == 5
+
+
+async def test_a_fenced_partition_reopens_only_while_it_is_ours(rig):
+    """A zombie must not fence the rightful owner: it asks the group first."""
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    rig.reader.ours = False
+    SimulatedChangelog(rig.world).fence(lambda: False)
+    owner = rig.world.owner
+    rig.send(5)
+    await rig.until(lambda: rig.engine.slots[TASK].status is Status.DEAD)
+    await asyncio.sleep(1.2)  # two questions later
+    assert (rig.world.owner, rig.engine.reopened) == (owner, 0)
+    assert not rig.world.outputs
+    rig.reader.ours = True
+    await rig.until(lambda: rig.engine.ready(TASK))
+    assert rig.engine.reopened == 1
+    assert rig.reader.seeks[-1] == 0
+
+
+async def test_a_partition_that_is_gone_is_closed(rig):
+    """And its counters are kept for the metrics."""
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    rig.send(5)
+    await rig.until(lambda: rig.committed == 5)
+    await rig.engine.suspend()
+    await rig.engine.assign([])
+    await rig.until(lambda: not rig.engine.slots)
+    await rig.until(lambda: rig.engine.totals()["decide"].events == 5)
+
+
+async def test_a_gap_seeks_back(rig):
+    """Nothing is lost when a chunk is missing."""
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    rig.engine.offer(Chunk("t", 0, 3, 4, []))
+    await rig.until(lambda: len(rig.reader.seeks) == 2 and rig.engine.ready(TASK))
+    assert rig.reader.seeks == [0, 0]
+
+
+def test_standing_still_without_a_word_ends_the_process():
+    """Suspended and forgotten, or running and not fetched: the silent stall."""
+    config = replace(EngineConfig(), start_deadline=30.0)
+    reader = FakeReader()
+    slot = Slot(TASK, SimulatedChangelog(World()))
+    watchdog.check(slot, reader, config, 0.0)
+    watchdog.check(slot, reader, config, 1_000.0)
+    slot.status = Status.SUSPENDED
+    watchdog.check(slot, reader, config, 1_000.0)
+    watchdog.check(slot, reader, config, 1_029.0)
+    with pytest.raises(StalledError, match="decide-0 stands still"):
+        watchdog.check(slot, reader, config, 1_031.0)
