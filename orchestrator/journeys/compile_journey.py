@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
-from orchestrator.expressions import Environment, Expression, Names
+from orchestrator.expressions import Expression, Names
 from orchestrator.expressions.durations import parse_duration
-from orchestrator.journeys import nodes
 from orchestrator.journeys.checking import Spot
 from orchestrator.journeys.compile_policy import duration_of, holdout_of
+from orchestrator.journeys.compile_steps import compile_steps
+from orchestrator.journeys.graph import check_graph
+from orchestrator.journeys.places import Place, pattern_of, step_ids
 from orchestrator.journeys.repeats import again_of
-from orchestrator.journeys.world import NUMBER, World, union
-from orchestrator.stages.catalog import EntryRule, Goal, Journey, Message, Pattern, Policy
+from orchestrator.journeys.world import World, union
+from orchestrator.stages.catalog import EntryRule, Goal, Journey, Message, Policy
 
 _EVENT = "the event is at hand only beside on:; write entry.NAME or latest.NAME"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where expressions of one journey stand."""
-
-    world: World
-    plain: Environment
-
-    def hearing(self, types: tuple[str, ...]) -> Environment:
-        """Return the place beside ``on:`` with these types."""
-        from dataclasses import replace
-
-        if not types:
-            return self.plain
-        return replace(self.plain, event=self.world.properties(types))
 
 
 def written_types(spot: Spot, *, entry_only: bool = False) -> list[str]:
@@ -74,26 +58,10 @@ def heard(world: World, journeys: Iterable[Spot]) -> tuple[Names, Names]:
     )
 
 
-def step_ids(spot: Spot) -> dict[str, bool]:
-    """Return all step ids, those with findings included; true = it sends."""
-    found: dict[str, bool] = {}
-    steps = spot["steps"].node
-    for node in steps.items if isinstance(steps, nodes.Sequence) else ():
-        if isinstance(node, nodes.Mapping):
-            keys = {key.text: value for key, value in node.items}
-            name = keys.get("id")
-            if isinstance(name, nodes.Scalar):
-                found[name.text] = "send" in keys or "choose" in keys
-    return found
-
-
 def compile_journey(
     spot: Spot, version: str, policy: Policy, messages: dict[str, Message], world: World
 ) -> Journey:
     """Return the compiled journey; ``version`` is the hash of its definition."""
-    from orchestrator.journeys.compile_steps import compile_steps
-    from orchestrator.journeys.graph import check_graph
-
     entry_types = written_types(spot, entry_only=True)
     latest_types = written_types(spot)
     place = Place(
@@ -128,52 +96,6 @@ def compile_journey(
     )
     check_graph(spot, journey, edges, world)
     return journey
-
-
-def step_name(spot: Spot | None, place: Place) -> str | None:
-    """Return the id of a step that exists, or report it."""
-    if spot is None:
-        return None
-    from orchestrator.expressions.suggest import did_you_mean
-
-    known = place.plain.steps or {}
-    if spot.value not in known:
-        place.world.report(
-            spot.mark,
-            "unknown-step",
-            f"step {spot.value!r} is not known",
-            did_you_mean(spot.value, known),
-        )
-    return str(spot.value)
-
-
-def pattern_of(spot: Spot, place: Place) -> Pattern:
-    """Return what to listen for."""
-    world = place.world
-    on = world.types(spot.get("on"))
-    of = _sending_step(spot, on, place)
-    return Pattern(
-        on=on,
-        when=world.condition(spot.get("when"), place.plain, watched=True),
-        condition=world.condition(spot.get("if"), place.hearing(on)),
-        of=of,
-        then=step_name(spot.get("then"), place),
-        again=spot.plain("again", False),
-    )
-
-
-def _sending_step(spot: Spot, on: tuple[str, ...], place: Place) -> str | None:
-    of = spot.get("of")
-    if of is None:
-        return None
-    known = place.plain.steps or {}
-    if not all(type_.startswith("message.") for type_ in on):
-        place.world.report(
-            spot.key_mark("of"), "unknown-key", "'of' stands only beside receipts (on: message....)"
-        )
-    elif of.value in known and not known[of.value]:
-        place.world.report(of.mark, "wrong-step", f"step {of.value!r} sends nothing")
-    return step_name(of, place)
 
 
 def _entry(spot: Spot, world: World) -> EntryRule:
@@ -217,19 +139,3 @@ def _goal(spot: Spot | None, place: Place) -> Goal | None:
         within=duration_of(spot.get("within")),
         value=place.world.number(spot.get("value"), place.hearing(pattern.on)),
     )
-
-
-def expression_of(spot: Spot, place: Place, **kinds: Any) -> Expression:
-    """Return an expression of a step."""
-    return place.world.expression(spot, place.plain, **kinds)
-
-
-__all__ = [
-    "NUMBER",
-    "Place",
-    "compile_journey",
-    "expression_of",
-    "heard",
-    "pattern_of",
-    "step_name",
-]
