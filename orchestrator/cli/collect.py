@@ -21,7 +21,9 @@ def command(session: Session, host: str | None, port: int | None) -> None:
     """Serve Segment's tracking API in front of the events topic; runs until stopped."""
     session.set("collector.host", host)
     session.set("collector.port", port)
-    asyncio.run(_collect(session.settings))
+    import uvloop
+
+    uvloop.run(_collect(session.settings))
 
 
 async def _collect(settings: Settings) -> None:

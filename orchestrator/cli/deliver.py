@@ -21,7 +21,9 @@ def command(session: Session, channel: str) -> None:
 
     SIGTERM or Ctrl-C lets sends in flight come to an end first.
     """
-    asyncio.run(_deliver(session.settings, channel))
+    import uvloop
+
+    uvloop.run(_deliver(session.settings, channel))
 
 
 async def _deliver(settings: Settings, channel: str) -> None:
