@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import time
-import urllib.request
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from orchestrator.cli.demo.observer import Observer
 from orchestrator.errors import CouldNotRun
-from orchestrator.sources.tokens import inbox_token
-from orchestrator.testing.stack import SERVER_KEY, WRITE_KEY, Stack
+from orchestrator.testing.caller import Caller
+from orchestrator.testing.observer import Observer
+from orchestrator.testing.stack import Stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +47,7 @@ class Story:
         self._observer = observer
         self._tell = tell
         self._told = 0
+        self._anna = Caller(stack, ANNA)
 
     def play(self) -> None:
         """Play it to its end."""
@@ -64,10 +61,10 @@ class Story:
         at = instant("2026-03-02T10:00:00+01:00")
         self._tell.scene("Anna starts a trial. The journey sends the first e-mail at once", at)
         traits = {"name": "Anna", "email": ADDRESS, "country": "DE", "timezone": "Europe/Berlin"}
-        self._post(WRITE_KEY, at - 300_000, {"type": "identify", "traits": traits})
         consent = {"channel": "email", "category": "education"}
-        self._track(SERVER_KEY, at - 240_000, "consent.granted", consent)
-        self._track(WRITE_KEY, at, "trial.started", {})
+        self._anna.identify(at - 300_000, **traits)
+        self._anna.track(at - 240_000, "consent.granted", server=True, **consent)
+        self._anna.track(at, "trial.started")
         sent = self._observer.wait_decision("sent", "why-acme", "email")
         mail = self._stack.mail.wait_for(1, 60)[0]
         self._observer.wait_event("message.accepted", 1)
@@ -78,9 +75,7 @@ class Story:
     def _open(self) -> None:
         at = instant("2026-03-02T12:00:00+01:00")
         self._tell.scene("Two hours later she opens it, and does not click", at)
-        receipt = {"action_id": self._first_action}
-        body = {"type": "track", "event": "message.opened", "properties": receipt}
-        self._post(SERVER_KEY, at, body | {"identities": {"customer": ANNA}})
+        self._anna.receipt(at, "opened", self._first_action)
         self._observer.wait_event("message.opened", 1)
         self._tell_new()
         self._tell.note("no decision yet: the wait for a click goes on until Wednesday 10:00")
@@ -92,20 +87,19 @@ class Story:
         self._observer.wait_decision("sent", "why-acme", "inapp")
         self._observer.wait_event("message.accepted", 2)
         self._tell_new()
-        inbox = self._inbox()
-        self._tell.delivery(at, f"her in-app inbox shows “{inbox['messages'][0]['title']}”")
+        self._tell.delivery(at, f"her in-app inbox shows “{self._anna.inbox()[0]['title']}”")
 
     def _pricing(self) -> None:
         at = instant("2026-03-04T15:00:00+01:00")
         self._tell.scene("She looks at the pricing: no day-3 e-mail, sales knows at once", at)
-        self._track(WRITE_KEY, at, "pricing.viewed", {"plan": "team"})
+        self._anna.track(at, "pricing.viewed", plan="team")
         self._observer.wait_decision("sent", "hot-lead", "sales")
         self._observer.wait_decision("exited", "trial-to-paid")
         self._observer.wait_event("message.accepted", 3)
         self._tell_new()
         later = instant("2026-03-18T15:00:00+01:00")
         self._observer.tick(later)
-        self._track(WRITE_KEY, later, "feature.used", {"feature": "alerts"})
+        self._anna.track(later, "feature.used", feature="alerts")
         self._observer.wait_event("feature.used")
         self._tell.scene("Two weeks later: nothing more was sent", later)
         self._tell_new()
@@ -117,35 +111,6 @@ class Story:
             f"Why did she not get the follow-up?  orchestrator customer why {ANNA} follow-up"
         )
         self._tell.verbatim(self._stack.run("customer", "why", ANNA, "follow-up"))
-
-    # -- talking to the deployment ----------------------------------------------------------------
-
-    def _track(self, key: str, at: int, type_: str, properties: dict[str, Any]) -> None:
-        self._post(key, at, {"type": "track", "event": type_, "properties": properties})
-
-    def _post(self, key: str, at: int, body: dict[str, Any]) -> None:
-        when = datetime.fromtimestamp(at / 1000, UTC).isoformat()
-        message = body | {"messageId": f"{body.get('event', body['type'])}@{at}", "timestamp": when}
-        if "identities" not in message:
-            message["userId"] = ANNA
-        request = urllib.request.Request(  # noqa: S310 - our own address
-            f"{self._stack.collector_url}/v1/batch",
-            msgspec.json.encode({"batch": [message], "sentAt": when}),
-            headers={
-                "Content-Type": "application/json",
-                "Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode(),
-            },
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-            answer.read()
-
-    def _inbox(self) -> Any:
-        secret = self._stack.settings.collector.inbox_secret
-        expires = int(time.time() * 1000) + 3_600_000
-        token = inbox_token(secret.reveal() if secret else "", ANNA, expires)
-        url = f"{self._stack.collector_url}/v1/inbox/{token}"
-        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
-            return msgspec.json.decode(answer.read())
 
     def _tell_new(self) -> None:
         """Print what has come since the last call: events and decisions in the order of time."""

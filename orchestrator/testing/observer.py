@@ -1,4 +1,4 @@
-"""What the demo sees of the running deployment: the timeline and the decisions, as committed."""
+"""What a watcher sees of a running deployment: timeline, decisions and actions, as committed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.codec import open_codec
 from orchestrator.errors import CouldNotRun, SchemaNotLoaded
 from orchestrator.kafka.clients import consumer_config, producer_config
 from orchestrator.kafka.topics import Topology
-from orchestrator.records import Decision, Event
+from orchestrator.records import Action, Decision, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,20 +23,27 @@ PATIENCE_S: Final = 60.0
 
 
 class Observer:
-    """Follows a deployment in log clock mode, and is its clock: only it writes ticks."""
+    """Follows a deployment; in log clock mode it is also its clock: only it writes ticks."""
 
     def __init__(self, settings: Settings) -> None:
         topology = Topology(settings)
         self._timeline = topology.name("timeline")
+        logical = {"timeline", "decisions", "actions"}
         self._codec = open_codec(settings)
         self._consumer = Consumer(consumer_config(settings, f"{settings.app.id}-demo"))
         self._consumer.assign(
-            [TopicPartition(topic, 0, 0) for topic in (self._timeline, topology.name("decisions"))]
+            [
+                TopicPartition(spec.name, partition, 0)
+                for spec in topology.specs()
+                if spec.logical in logical
+                for partition in range(spec.partitions)
+            ]
         )
         self._producer = Producer(producer_config(settings))
         self.events: list[Event] = []
         """On the timeline so far."""
         self.decisions: list[Decision] = []
+        self.actions: list[Action] = []
 
     def __enter__(self) -> Self:
         return self
@@ -64,28 +71,35 @@ class Observer:
                 if message.error() is None and value is not None:
                     self._take(value)
 
-    def wait_event(self, type_: str, count: int = 1) -> Event:
+    def wait_event(self, type_: str, count: int = 1, customer: str | None = None) -> Event:
         """Return the latest event of a type once the timeline has ``count`` of them."""
 
         def found() -> list[Event]:
-            return [event for event in self.events if event.type == type_]
+            return [
+                event
+                for event in self.events
+                if event.type == type_ and customer in {None, *event.identities.values()}
+            ]
 
         self.wait(f"{count} x {type_} on the timeline", lambda: len(found()) >= count)
         return found()[-1]
 
-    def wait_decision(self, outcome: str, message: str, channel: str | None = None) -> Decision:
-        """Return the latest decision with this outcome on this message."""
+    def wait_decision(
+        self, outcome: str, subject: str, channel: str | None = None, customer: str | None = None
+    ) -> Decision:
+        """Return the latest decision with this outcome on this message, or for a movement journey."""
 
         def found() -> list[Decision]:
             return [
                 one
                 for one in self.decisions
                 if one.outcome == outcome
-                and message in {one.message, one.journey}
+                and subject in {one.message, one.journey}
                 and channel in {None, one.channel}
+                and customer in {None, one.customer_id}
             ]
 
-        self.wait(f"{outcome} {message}", lambda: bool(found()))
+        self.wait(f"{outcome} {subject}", lambda: bool(found()))
         return found()[-1]
 
     def _take(self, value: bytes) -> None:
@@ -99,5 +113,7 @@ class Observer:
                 self.events.append(record)
             case Decision():
                 self.decisions.append(record)
+            case Action():
+                self.actions.append(record)
             case _:
                 pass
