@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from orchestrator.expressions import Expression
-from orchestrator.journeys.checking import Spot
+from orchestrator.journeys.spots import Spot
 from orchestrator.journeys.world import World
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 from orchestrator.expressions import Names
 from orchestrator.journeys.canonical import node_of_definition
-from orchestrator.journeys.checking import Spot, check
+from orchestrator.journeys.checking import check
 from orchestrator.journeys.compile_journey import compile_journey, heard, sent_messages
 from orchestrator.journeys.compile_message import compile_message
 from orchestrator.journeys.compile_policy import compile_policy, learn_policy
 from orchestrator.journeys.compile_profile import Profile, compile_profile, events_of
 from orchestrator.journeys.diagnostics import Diagnostic
 from orchestrator.journeys.grammar import KINDS
+from orchestrator.journeys.spots import Spot
 from orchestrator.journeys.world import World
 from orchestrator.records import Definition, JourneyStatus
 from orchestrator.stages.catalog import Catalog, Journey, Message, Policy

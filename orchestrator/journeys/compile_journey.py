@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from orchestrator.expressions import Expression, Names
 from orchestrator.expressions.durations import parse_duration
-from orchestrator.journeys.checking import Spot
 from orchestrator.journeys.compile_policy import duration_of, holdout_of
 from orchestrator.journeys.compile_steps import compile_steps
 from orchestrator.journeys.graph import check_graph
 from orchestrator.journeys.places import Place, pattern_of, step_ids
 from orchestrator.journeys.repeats import again_of
+from orchestrator.journeys.spots import Spot
 from orchestrator.journeys.world import World, union
 from orchestrator.stages.catalog import EntryRule, Goal, Journey, Message, Policy
 

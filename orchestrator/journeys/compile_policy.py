@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from orchestrator.expressions.durations import Duration, parse_duration
 from orchestrator.journeys.arms import constant
-from orchestrator.journeys.checking import Spot, parse_clock, strip
 from orchestrator.journeys.pressure import check_caps, check_quiet_hours
+from orchestrator.journeys.spots import Spot, parse_clock, strip
 from orchestrator.journeys.world import World, written_keys
 from orchestrator.stages.catalog import Cap, Channel, Holdout, Policy, QuietHours, Suppression
 

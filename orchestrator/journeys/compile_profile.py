@@ -24,8 +24,8 @@ from orchestrator.expressions.syntax import (
 )
 from orchestrator.expressions.types import list_of
 from orchestrator.journeys.arms import check_arms
-from orchestrator.journeys.checking import Spot, strip
 from orchestrator.journeys.flapping import check_flapping
+from orchestrator.journeys.spots import Spot, strip
 from orchestrator.journeys.world import NUMBER, World, written_keys
 from orchestrator.stages.catalog import (
     Identities,

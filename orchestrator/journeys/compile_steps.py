@@ -8,10 +8,10 @@ from typing import cast
 
 from orchestrator.expressions.durations import Duration, parse_duration
 from orchestrator.journeys.arms import check_arms
-from orchestrator.journeys.checking import Spot, parse_clock
 from orchestrator.journeys.compile_policy import duration_of, hundredths
-from orchestrator.journeys.grammar import DOING
+from orchestrator.journeys.grammar_journeys import DOING
 from orchestrator.journeys.places import Place, pattern_of, step_name
+from orchestrator.journeys.spots import Spot, parse_clock
 from orchestrator.stages.catalog import (
     Branch,
     BranchArm,

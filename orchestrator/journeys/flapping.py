@@ -10,7 +10,7 @@ from itertools import product
 
 from orchestrator.expressions import typed as tree
 from orchestrator.expressions.typed import Typed, children
-from orchestrator.journeys.checking import Spot
+from orchestrator.journeys.spots import Spot
 from orchestrator.journeys.world import World
 from orchestrator.stages.catalog import LifecycleRule
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from orchestrator.journeys.arms import constant
-from orchestrator.journeys.checking import Spot
+from orchestrator.journeys.spots import Spot
 from orchestrator.journeys.world import World
 from orchestrator.stages.catalog import (
     Branch,

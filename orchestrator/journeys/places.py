@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from orchestrator.expressions import Environment
 from orchestrator.expressions.suggest import did_you_mean
 from orchestrator.journeys import nodes
-from orchestrator.journeys.checking import Spot
+from orchestrator.journeys.spots import Spot
 from orchestrator.journeys.world import World
 from orchestrator.stages.catalog import Pattern
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.journeys.checking import MINUTES_OF_DAY, Spot
+from orchestrator.journeys.spots import MINUTES_OF_DAY, Spot
 from orchestrator.journeys.world import World
 from orchestrator.stages.catalog import Cap, Channel, QuietHours
 

@@ -14,13 +14,14 @@ from orchestrator.journeys.canonical import (
     definition_of,
     node_of_definition,
 )
-from orchestrator.journeys.checking import Spot, check, strip
+from orchestrator.journeys.checking import check
 from orchestrator.journeys.diagnostics import Diagnostic, Mark
 from orchestrator.journeys.grammar import KINDS
 from orchestrator.journeys.loader import decode, load
 from orchestrator.journeys.nodes import Node
 from orchestrator.journeys.scenario_checks import check_scenarios
 from orchestrator.journeys.scenario_reader import read_scenarios
+from orchestrator.journeys.spots import Spot, strip
 from orchestrator.records import Definition, JourneyStatus
 from orchestrator.stages.catalog import Catalog
 

@@ -18,8 +18,8 @@ from orchestrator.expressions import (
 from orchestrator.expressions.suggest import did_you_mean
 from orchestrator.expressions.types import unify
 from orchestrator.journeys import nodes
-from orchestrator.journeys.checking import Spot
 from orchestrator.journeys.diagnostics import Diagnostic, Mark
+from orchestrator.journeys.spots import Spot
 from orchestrator.records import RECEIPT_TYPES
 
 CONDITION: tuple[Type, ...] = ("boolean",)

@@ -8,11 +8,12 @@ import re
 import pytest
 
 from orchestrator.journeys import check_workspace
-from orchestrator.journeys.checking import Spot, check
+from orchestrator.journeys.checking import check
 from orchestrator.journeys.diagnostics import Mark
 from orchestrator.journeys.grammar import KINDS
 from orchestrator.journeys.loader import load
 from orchestrator.journeys.nodes import Scalar
+from orchestrator.journeys.spots import Spot
 from tests.journeys.test_workspace import EVERYTHING, write
 
 JOURNEY, PROFILE, POLICY, HELLO = (
