@@ -340,3 +340,105 @@ def test_a_sum_in_a_template_and_a_set_in_words(world, define):
     w = world(define.catalog(journey, messages=[define.message("m", content=content)]))
     w.tell("go")
     assert w.actions[0].content == {"list": "a, b"}
+
+
+def heat(define, **more):
+    score = c.Trait(
+        name="heat",
+        kind="score",
+        type="double",
+        on=("page.viewed",),
+        scores={"page.viewed": 8.0},
+        half_life_ms=86_400_000,
+    )
+    wait = more.pop("wait", c.Wait(duration=Duration(30, 0)))
+    journey = define.journey(
+        "j", "go", ("w", wait), ("end", c.Stop()), ("hot", define.send("hot", "sales")), **more
+    )
+    return define.catalog(
+        journey, traits=(score,), messages=[define.message("hot", class_="mandatory")]
+    )
+
+
+def test_an_exit_condition_fires_at_the_instant_at_which_a_score_has_decayed(world, define, at):
+    w = world(heat(define, exits=(define.pattern(when="profile.heat < 1.0"),)))
+    w.tell("page.viewed")
+    w.tell("go")
+    assert w.pass_time("P20D") == ["exited j exit"]
+    assert 0 <= w.last("exited").decided_at - at("2026-03-05T10:00") <= 1
+
+
+def test_a_wait_for_a_condition_ends_at_the_instant(world, define, at):
+    wait = c.WaitFor(
+        mode="first",
+        patterns=(define.pattern(when="profile.heat < 2.0", then="hot"),),
+        timeout=Duration(20, 0),
+    )
+    w = world(heat(define, wait=wait))
+    w.tell("page.viewed")
+    w.tell("go")
+    assert sent(w.pass_time("P20D")) == ["sent hot/sales"]
+    assert 0 <= w.last("sent").decided_at - at("2026-03-04T10:00") <= 1
+
+
+def test_a_date_that_vanishes_ends_a_strict_wait(world, define, at):
+    trait = c.Trait(name="date", kind="plain", type="timestamp")
+    wait = c.Wait(until=define.ex("profile.date"), plus=Duration(1, 0), if_past="exit")
+    journey = define.journey("j", "go", ("w", wait))
+    w = world(define.catalog(journey, traits=(trait,)))
+    w.tell("customer.updated", date=at("2026-03-10T00:00"))
+    w.tell("go")
+    assert w.state.entries[0].wake == at("2026-03-11T00:00")
+    assert w.tell("customer.updated", date=None) == ["exited j past_date"]
+
+
+def test_a_choice_whose_options_are_all_held_back_waits_and_can_be_cancelled(world, define):
+    options = (c.Option(name="o", send=define.send("m", "email")),)
+    journey = define.journey(
+        "j",
+        "go",
+        ("pick", c.Choose(decision="d", among=options)),
+        exits=(define.pattern("z.done"),),
+    )
+    w = world(
+        define.catalog(journey, policy=define.policy(quiet_hours=(NIGHT,))), "2026-03-02T22:00"
+    )
+    assert sent(w.tell("go")) == ["deferred m/email quiet_hours"]
+    assert w.tell("z.done") == ["cancelled m/email exit", "exited j exit"]
+
+
+def test_a_bounced_address_that_changes_wakes_a_channel_list(world, define):
+    quiet = c.QuietHours(name="n", start=600, end=720, channels=frozenset({"push"}))
+    rule = c.Suppression(
+        name="s", condition=define.when('consent("push", "news")'), channels=frozenset({"inapp"})
+    )
+    journey = define.journey("j", "go", ("say", define.send("m", "email", "push", "inapp")))
+    policy = define.policy(quiet_hours=(quiet,), suppress=(rule,))
+    w = world(define.catalog(journey, policy=policy))
+    w.tell("customer.updated", email=None)
+    assert sent(w.tell("go")) == ["deferred m/email no_address"]
+    assert sent(w.tell("consent.revoked", channel="push")) == ["sent m/inapp"]
+
+
+def test_a_key_is_text_whatever_its_type(world, define):
+    entry = c.EntryRule(on=("go",), key=define.ex("event.k"), re_entry="always")
+    w = world(define.catalog(define.journey("j", entry, ("w", c.Wait(duration=Duration(1, 0))))))
+    for key in (True, 1.5, "x", 7):
+        w.tell("go", k=key)
+    assert [one.key for one in w.state.entries] == ["true", "1.5", "x", "7"]
+
+
+def test_a_value_that_is_no_number_counts_as_one(world, define):
+    journeys = [
+        define.journey("a", "go", ("say", define.send("ma")), value=define.ex('"much"')),
+        define.journey("b", "go", ("say", define.send("mb")), value=define.ex("2.0")),
+    ]
+    w = world(define.catalog(*journeys))
+    assert sent(w.tell("go")) == ["sent mb/email", "sent ma/email"]
+
+
+def test_a_consent_condition_starts_an_entry(world, define):
+    entry = c.EntryRule(when=define.when('consent("email", "offers")'))
+    journey = define.journey("j", entry, ("hot", define.send("hot", "sales")))
+    w = world(define.catalog(journey, messages=[define.message("hot", class_="mandatory")]))
+    assert sent(w.tell("consent.granted", channel="email")) == ["sent hot/sales"]
