@@ -8,6 +8,7 @@ every output carries the log time of its cause, and what goes back to a topic co
 was appended so far.
 
 ``journeys test``, ``simulate`` and the property tests stand on these two; nothing here knows bytes.
+What a stage refuses (``PoisonError``) is kept as a dead letter; a bug in a stage is raised, not hidden.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Harness(Generic[S]):
         self.dead_letters: list[DeadLetter] = []
         self._catalogs = [_Known(catalog, now)]
         self._timers: list[tuple[int, str]] = []
+        self._armed: dict[str, int] = {}
 
     @property
     def catalog(self) -> Catalog:
@@ -106,12 +108,13 @@ class Harness(Generic[S]):
         while (due := self.next_due) and due <= to:
             _, key = heapq.heappop(self._timers)
             state = self.states[key]
-            self.now = max(self.now, due)
-            emits = self.stage.fire(key, state, due, self.catalog)
-            if 0 < state.due <= due:
-                raise AssertionError(f"a timer of {key!r} due at {due} left due {state.due}")
+            at = max(due, self._catalogs[-1].at)
+            self.now = max(self.now, at)
+            emits = self.stage.fire(key, state, at, self.catalog)
+            if 0 < state.due <= at:
+                raise RuntimeError(f"{key!r} fired at {at}, yet due at {state.due} again")
             self._keep(key, state)
-            outputs.extend(Output(due, emit) for emit in emits)
+            outputs.extend(Output(at, emit) for emit in emits)
         self.now = max(self.now, to)
         return outputs
 
@@ -133,8 +136,9 @@ class Harness(Generic[S]):
 
     def _keep(self, key: str, state: S) -> None:
         self.states[key] = state
-        if state.due:
+        if state.due and state.due != self._armed.get(key):
             heapq.heappush(self._timers, (state.due, key))
+        self._armed[key] = state.due
 
     def _refuse(self, item: Input, error: PoisonError) -> None:
         self.dead_letters.append(DeadLetter(self.now, item, error.cause, str(error)))

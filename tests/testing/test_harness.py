@@ -147,3 +147,18 @@ def test_ticks_change_nothing(inputs, ticks):
     for one in (with_ticks, without):
         one.advance(1000)
     assert with_ticks.states == without.states
+
+
+def test_a_timer_that_is_superseded_and_armed_again_for_its_instant_fires_once(harness):
+    harness.append(event("a", **{"in": 10}), 0)
+    harness.append(event("a", **{"in": 50}), 1)
+    harness.append(event("a", **{"in": 8}), 2)
+    assert [(at, emit.key) for at, emit in harness.advance(100)] == [(10, "a")]
+
+
+def test_a_bug_in_a_stage_is_not_hidden(harness, monkeypatch):
+    """A timer that leaves itself due would fire for ever."""
+    harness.append(event("a", **{"in": 10}), 0)
+    monkeypatch.setattr(harness.stage, "fire", lambda *_: [])
+    with pytest.raises(RuntimeError, match="yet due at 10 again"):
+        harness.advance(20)
