@@ -167,6 +167,8 @@ class Sender(Section, frozen=True, kw_only=True, tag_field="sender"):
         Literal["resend", "give_up"],
         Meta(description="What becomes of a message whose sending a crash left open."),
     ] = "resend"
+    web_host: str = "127.0.0.1"
+    web_port: Annotated[Port, Meta(description="Of /livez, /readyz and /metrics; 0 = any.")] = 0
 
 
 class SmtpSender(Sender, frozen=True, kw_only=True, tag="smtp"):

@@ -18,6 +18,7 @@ from orchestrator.kafka.definitions import DefinitionStore
 from orchestrator.kafka.inbox import InboxTable
 from orchestrator.kafka.topics import Logical, Topology
 from orchestrator.observability import get_logger
+from orchestrator.observability.pages import serve_pages
 from orchestrator.records import Action
 from orchestrator.settings import AnySender, InappSender, LogSender, Settings, SmtpSender
 from orchestrator.sinks.delivery import Deliverer, Policy
@@ -65,7 +66,7 @@ class Deliver:
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self.ready = asyncio.Event()
-        """Set when partitions were assigned for the first time."""
+        """Set when partitions, perhaps none, were assigned for the first time and are open."""
 
     def stop(self) -> None:
         """Begin a graceful stop; safe from signal handlers."""
@@ -76,9 +77,14 @@ class Deliver:
         self._loop = asyncio.get_running_loop()
         settings, channel, codec = self._settings, self._channel, self._codec
         topology = Topology(settings)
-        await asyncio.to_thread(topology.verify, *_NEEDS)
-        await asyncio.to_thread(codec.prepare, topology.names(*_WRITES))
         async with AsyncExitStack() as stack:
+            port = await stack.enter_async_context(
+                serve_pages(
+                    self._sender_settings.web_host, self._sender_settings.web_port, self._waiting
+                )
+            )
+            await asyncio.to_thread(topology.verify, *_NEEDS)
+            await asyncio.to_thread(codec.prepare, topology.names(*_WRITES))
             store = stack.enter_context(DefinitionStore(settings, codec))
             await asyncio.to_thread(store.wait_until_read, START_S)
             self._make_sender, marks = await stack.enter_async_context(
@@ -101,11 +107,21 @@ class Deliver:
                 resend=self._sender_settings.on_unknown == "resend",
             )
             reader.start(self, self._reader_failed)
-            _log.info("delivering", channel=channel, sender=type(self._sender_settings).__name__)
+            _log.info(
+                "delivering",
+                channel=channel,
+                sender=type(self._sender_settings).__name__,
+                web_port=port,
+            )
             await self._stopping.wait()
             await asyncio.to_thread(reader.close)
         if self._failure:
             raise self._failure
+
+    def _waiting(self) -> dict[str, str]:
+        if self._stopping.is_set():
+            return {"role": "stopping"}
+        return {} if self.ready.is_set() else {"group": "partitions are being assigned and opened"}
 
     def _now(self, action: Action) -> int:
         return action.decided_at if self._settings.clock.mode == "log" else int(time() * 1000)
@@ -131,7 +147,8 @@ class Deliver:
 
     def opened(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Fence, read the ledgers, start the tasks; see ``reader.Owner``."""
-        if not partitions:
+        if not partitions:  # all are with other members: this one stands by
+            self._loop.call_soon_threadsafe(self.ready.set)
             return {}
         with ThreadPoolExecutor(len(partitions), "open") as threads:
             opened = dict(zip(partitions, threads.map(self._open, partitions), strict=True))

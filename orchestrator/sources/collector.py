@@ -24,7 +24,7 @@ from orchestrator.kafka.definitions import DefinitionStore
 from orchestrator.kafka.inbox import InboxTable
 from orchestrator.kafka.topics import Logical, Topology
 from orchestrator.observability import get_logger
-from orchestrator.observability.metrics import exposition
+from orchestrator.observability.pages import pages
 from orchestrator.settings import Settings
 from orchestrator.sources import metrics
 from orchestrator.sources.access import WriteKeys, key_of_header
@@ -70,7 +70,7 @@ class Collector:
             *singles,
             web.post("/v1/batch", self._handler(None)),
             web.get("/healthz", self._health),
-            web.get("/metrics", _metrics),
+            *pages(self._waiting),
         ]
 
     def _single(self, kind: Kind) -> Handler:
@@ -113,6 +113,13 @@ class Collector:
         self._ready()
         return web.json_response({"status": "ok"})
 
+    def _waiting(self) -> dict[str, str]:
+        try:
+            self._ready()
+        except UnavailableError as away:
+            return {"catalog": str(away)}
+        return {}
+
 
 def _answer(kind: Kind | None, taken: Taken) -> web.Response:
     """200 if anything was taken; the status of a single event's refusal tells its kind."""
@@ -127,10 +134,6 @@ def _answer(kind: Kind | None, taken: Taken) -> web.Response:
         said |= {"cause": taken.refused[0].cause, "message": taken.refused[0].message}
     body = msgspec.json.encode(said)
     return web.Response(status=status, body=body, content_type="application/json")
-
-
-async def _metrics(_: web.Request) -> web.Response:
-    return web.Response(body=exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
 
 # ----------------------------------------------------------------------------- middlewares
