@@ -166,8 +166,8 @@ class Processor(Generic[S]):
             Blocked: Something must be waited for; nothing has been changed.
         """
         due, key = due_of(timer), key_of(timer).decode()
-        entry = self._current(key, due)
-        if entry.state.due != due:
+        # A superseded entry must not bring its state to a new catalog: when depends on checkpoints.
+        if self._entry(key).state.due != due or (entry := self._current(key, due)).state.due != due:
             self.stale.append(timer)
             return False
         self._fire(key, entry, due, self.catalogs.newest)
@@ -188,6 +188,14 @@ class Processor(Generic[S]):
         catalogs.swept()
         self.counters.swept += seen
         return seen
+
+    def bring(self, key: str, now: int) -> None:
+        """Bring one state to the newest catalog, as the sweep does when it comes to it.
+
+        Raises:
+            Blocked: Something must be waited for; nothing has been changed.
+        """
+        self._current(key, now)
 
     def take_outputs(self) -> tuple[list[Output], list[bytes]]:
         """Return the outputs and superseded index entries since the last time."""
@@ -214,13 +222,15 @@ class Processor(Generic[S]):
             partitions=self._partitions,
         )
 
-    def _current(self, key: str, until: int) -> Entry[S]:
-        """Return the entry of ``key``, brought to the newest catalog and to time ``until``."""
-        catalogs = self.catalogs
+    def _entry(self, key: str) -> Entry[S]:
         try:
-            entry = self.states.get(key, catalogs.ordinal)
+            return self.states.get(key, self.catalogs.ordinal)
         except UnavailableError as newer:  # written by a later version of this program
             raise Blocked(newer) from newer
+
+    def _current(self, key: str, until: int) -> Entry[S]:
+        """Return the entry of ``key``, brought to the newest catalog and to time ``until``."""
+        catalogs, entry = self.catalogs, self._entry(key)
         if entry.state.catalog == catalogs.ordinal or not self._stage.sweeps:
             return entry
         steps = list(catalogs.steps(entry.state.catalog))

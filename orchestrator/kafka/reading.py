@@ -1,9 +1,9 @@
-"""Reading one partition from a position to where its end is now: for tools, not for roles."""
+"""Reading one partition from a position to an end: for tools, not for roles."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -18,6 +18,122 @@ if TYPE_CHECKING:
 SILENT_S: Final = 30.0
 """So long nothing may come before the broker counts as away."""
 BATCH: Final = 5_000
+POLL_S: Final = 0.05
+
+
+class PartitionReader:
+    """The committed records of one partition, in order; a context manager. All of it blocks.
+
+    Args:
+        settings: The deployment.
+        topic: Full name.
+        partition: Its number.
+        start: The first offset wanted.
+
+    Raises:
+        BrokerUnavailable: No broker answers.
+        TopologyError: The topic or partition is missing.
+    """
+
+    def __init__(self, settings: Settings, topic: str, partition: int, start: int = 0) -> None:
+        # The group's name is needed by the client and used for nothing: no offsets, no membership.
+        extra = {
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 20,  # the end of a partition is told after so long
+        }
+        self._at = TopicPartition(topic, partition, start)
+        self._away = f"{topic} cannot be read from Kafka at {','.join(bootstrap_servers(settings))}"
+        self._consumer = Consumer(consumer_config(settings, f"{settings.app.id}-tools", **extra))
+        self._ahead: list[Message] = []
+        """Fetched and not given out, newest first."""
+        self._end = start
+        """All in front of it has been fetched."""
+        self._done = False
+        """The last thing that came was the end of what is committed."""
+        try:
+            self._check(topic, partition)
+            self._consumer.assign([self._at])
+        except BaseException:
+            self._consumer.close()
+            raise
+
+    def _check(self, topic: str, partition: int) -> None:
+        # Asked first: a consumer tells its error callback, not its caller, of a missing topic.
+        try:
+            known = self._consumer.list_topics(topic, timeout=SILENT_S).topics[topic]
+        except KafkaException as silence:
+            raise BrokerUnavailable(f"{self._away}: {silence.args[0].str()}") from silence
+        if partition not in known.partitions:
+            raise TopologyError(
+                f"{topic} [{partition}] is missing: run `orchestrator topics apply`"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def bounds(self) -> tuple[int, int]:
+        """Return (first offset held, high watermark): open transactions lie in front of the latter.
+
+        Raises:
+            BrokerUnavailable: No answer.
+        """
+        try:
+            first, end = self._consumer.get_watermark_offsets(
+                self._at, timeout=SILENT_S, cached=False
+            )
+        except KafkaException as silence:
+            raise BrokerUnavailable(f"{self._away}: {silence.args[0].str()}") from silence
+        return first, end
+
+    def read(self, end: int | None = None) -> Iterator[Message]:
+        """Yield what lies in front of offset ``end``; None: all that is committed by now.
+
+        Waits until transactions that are open in front of ``end`` are settled. May be called again
+        to read on.
+
+        Raises:
+            BrokerUnavailable: Nothing came for half a minute.
+        """
+        while (message := self.peek(end)) is not None:
+            self._ahead.pop()
+            yield message
+
+    def peek(self, end: int | None = None) -> Message | None:
+        """Return the next message in front of ``end`` and leave it where it is."""
+        if not self._ahead:
+            self._fetch(end)
+        message = self._ahead[-1] if self._ahead else None
+        if message is None or (end is not None and (message.offset() or 0) >= end):
+            return None
+        return message
+
+    def _fetch(self, end: int | None) -> None:
+        """Fetch on until there is something, or nothing in front of ``end``."""
+        deadline = time.monotonic() + SILENT_S
+        while not self._ahead and (not self._done if end is None else self._end < end):
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(self._away)
+            for message in self._consumer.consume(BATCH, POLL_S):
+                deadline = time.monotonic() + SILENT_S
+                error, offset = message.error(), message.offset() or 0
+                if error is None:
+                    self._ahead.append(message)
+                    self._end, self._done = offset + 1, False
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                    self._end, self._done = max(self._end, offset), True
+                elif error.fatal():
+                    raise BrokerUnavailable(f"{self._away}: {error.str()}")
+            self._ahead.reverse()
+
+
+def headers_of(message: Message) -> tuple[tuple[str, bytes], ...]:
+    """Return a message's headers as they lie in the log; names may repeat."""
+    given: Any = message.headers() or ()
+    return tuple((name, value or b"") for name, value in given)
 
 
 def read_partition(
@@ -29,32 +145,5 @@ def read_partition(
         BrokerUnavailable: Nothing came for half a minute.
         TopologyError: The topic or partition is missing.
     """
-    # The group's name is needed by the client and used for nothing: no offsets, no membership.
-    extra = {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
-    consumer = Consumer(consumer_config(settings, f"{settings.app.id}-tools", **extra))
-    away = f"{topic} cannot be read from Kafka at {','.join(bootstrap_servers(settings))}"
-    try:
-        # Asked first: a consumer tells its error callback, not its caller, of a missing topic.
-        try:
-            known = consumer.list_topics(topic, timeout=SILENT_S).topics[topic]
-        except KafkaException as silence:
-            raise BrokerUnavailable(f"{away}: {silence.args[0].str()}") from silence
-        if partition not in known.partitions:
-            raise TopologyError(
-                f"{topic} [{partition}] is missing: run `orchestrator topics apply`"
-            )
-        consumer.assign([TopicPartition(topic, partition, start)])
-        deadline = time.monotonic() + SILENT_S
-        while time.monotonic() < deadline:
-            for message in consumer.consume(BATCH, 0.2):
-                deadline = time.monotonic() + SILENT_S
-                error = message.error()
-                if error is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
-                    return
-                elif error.fatal():
-                    raise BrokerUnavailable(f"{away}: {error.str()}")
-        raise BrokerUnavailable(away)
-    finally:
-        consumer.close()
+    with PartitionReader(settings, topic, partition, start) as reader:
+        yield from reader.read()
