@@ -21,7 +21,7 @@ from orchestrator.kafka.inbox import InboxTable, mark_key
 from orchestrator.kafka.topics import Topology
 from orchestrator.partitioning import partition_for
 from orchestrator.records import Event, Inbox, InboxMessage
-from orchestrator.sources.identities import CUSTOMER
+from orchestrator.identities import CUSTOMER
 from orchestrator.sources.mapping import instant
 from orchestrator.sources.producer import EventProducer, Outgoing
 from orchestrator.sources.tokens import customer_of_token

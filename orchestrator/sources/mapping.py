@@ -34,10 +34,11 @@ import msgspec
 from msgspec import Struct, field
 
 from orchestrator.errors import InputError
+from orchestrator.identities import CUSTOMER, normalise
 from orchestrator.ids import event_id
 from orchestrator.records import Event
 from orchestrator.sources.flatten import flatten
-from orchestrator.sources.identities import CUSTOMER, IdentityKinds, normalise
+from orchestrator.sources.identities import IdentityKinds
 
 Kind = Literal["track", "identify", "page", "screen", "group", "alias"]
 Scope = Literal["client", "server"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.identities import normalise
 from orchestrator.ids import make_id
-from orchestrator.sources.identities import normalise
 from orchestrator.stages.calendar import Calendar, calendar_for
 from orchestrator.stages.decide.state import Customer, Profile, Statement, TraitState
 from orchestrator.stages.decide.values import fit

@@ -59,7 +59,7 @@ def test_a_refused_event_is_a_failure():
           script: [{at: 2026-03-02T10:00:00Z, event: page.viewed, identities: {fax: "1"}, expect: []}]
         """,
     )
-    assert "a record was refused, no_identity: no identity that profile.yaml declares" in told
+    assert "a record was refused, no_identity: no usable identity" in told
 
 
 def test_a_policy_that_does_not_compile_names_its_test():

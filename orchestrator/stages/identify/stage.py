@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestrator import ids
 from orchestrator.errors import InputError
+from orchestrator.identities import CUSTOMER, strongest_first
 from orchestrator.partitioning import partition_for
 from orchestrator.records import Event, Link
 from orchestrator.stages.identify import state as states
-from orchestrator.stages.identify.identities import CUSTOMER, identities_of
 from orchestrator.stages.identify.state import MAX_LINKS, Identity
 from orchestrator.stages.protocol import Emit
 
@@ -91,7 +91,7 @@ class Identify:
 
 
 def _event(state: Identity, item: Input, event: Event, now: int, rules: Identities) -> list[Emit]:
-    strongest, *others = identities_of(event, rules)
+    strongest, *others = strongest_first(event.identities, rules.primary, rules.also, rules.block)
     if _misplaced(item, strongest.key):
         return [_pass_on(item, "events", strongest.key)]
     if strongest.kind == CUSTOMER:

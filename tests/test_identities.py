@@ -3,9 +3,9 @@
 import pytest
 
 from orchestrator.errors import InputError
+from orchestrator.identities import normalise, strongest_first
 from orchestrator.records import Event
 from orchestrator.stages.catalog import Identities
-from orchestrator.stages.identify.identities import identities_of, normalise
 
 RULES = Identities(
     primary="customer_id",
@@ -16,7 +16,9 @@ RULES = Identities(
 
 def keys(**identities: str) -> list[str]:
     event = Event(event_id="1", type="t.t", occurred_at=0, identities=identities, source="s")
-    return [one.key for one in identities_of(event, RULES)]
+    return [
+        one.key for one in strongest_first(event.identities, RULES.primary, RULES.also, RULES.block)
+    ]
 
 
 def test_normalised():

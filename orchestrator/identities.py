@@ -1,4 +1,7 @@
-"""Identities as written ``kind:value``: normalised, checked, strongest first."""
+"""Identities as written ``kind:value``: normalised, checked, strongest first.
+
+Connectors key events by them and the identify stage judges by them: one rule for both.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ from orchestrator.errors import InputError
 from orchestrator.ids import MAX_CUSTOMER_ID_BYTES, PROVISIONAL_PREFIX
 
 if TYPE_CHECKING:
-    from orchestrator.records import Event
-    from orchestrator.stages.catalog import Identities
+    from collections.abc import Collection, Mapping, Sequence
 
 CUSTOMER = "customer"
 """Reserved kind: names the customer id itself, is never linked, never creates a customer."""
@@ -34,8 +36,10 @@ def normalise(kind: str, value: str) -> str:
     return value.lower() if kind in _CASELESS else value
 
 
-def identities_of(event: Event, rules: Identities) -> list[IdentityKey]:
-    """Return the identities of ``event`` that tell customers apart, strongest first.
+def strongest_first(
+    identities: Mapping[str, str], primary: str, also: Sequence[str], block: Collection[str] = ()
+) -> list[IdentityKey]:
+    """Return those of an event's identities that tell customers apart, strongest first.
 
     ``customer`` stands alone: what else the event carries is then ignored. Kinds that profile.yaml
     does not declare and empty values are ignored. So are weaker identities of more than 200 bytes,
@@ -44,29 +48,29 @@ def identities_of(event: Event, rules: Identities) -> list[IdentityKey]:
     Raises:
         InputError: ``no_identity`` or ``bad_identity``; the text says why.
     """
-    named = event.identities.get(CUSTOMER, "").strip()
+    named = identities.get(CUSTOMER, "").strip()
     if named:
         _check_length(CUSTOMER, named)
         return [IdentityKey(CUSTOMER, named)]
     found: list[IdentityKey] = []
-    for kind in (rules.primary, *rules.also):
-        value = normalise(kind, event.identities.get(kind, ""))
+    for kind in (primary, *also):
+        value = normalise(kind, identities.get(kind, ""))
         if not value:
             continue
-        if kind == rules.primary:
+        if kind == primary:
             _check_primary(kind, value)
         elif len(value.encode()) > MAX_CUSTOMER_ID_BYTES:
             continue
         found.append(IdentityKey(kind, value))
     if not found:
-        declared = ", ".join((rules.primary, *rules.also))
-        carried = ", ".join(sorted(event.identities)) or "none"
+        declared = ", ".join((primary, *also))
+        carried = ", ".join(sorted(identities)) or "none"
         raise InputError(
-            f"event {event.event_id} of type {event.type} has no usable identity of the declared kinds"
-            f" ({declared}); it carries: {carried}",
+            f"no usable identity of the kinds that profile.yaml declares ({declared}); the event"
+            f" carries: {carried}",
             "no_identity",
         )
-    return [one for one in found if one.key not in rules.block] or found[:1]
+    return [one for one in found if one.key not in block] or found[:1]
 
 
 def _check_primary(kind: str, value: str) -> None:
