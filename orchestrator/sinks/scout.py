@@ -11,11 +11,19 @@ import threading
 from collections import deque
 from time import monotonic
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # public
 
 from orchestrator.codec import Codec
 from orchestrator.errors import DecodeError, RegistryUnavailable
-from orchestrator.kafka.clients import consumer_config
+from orchestrator.kafka.clients import admin_config, consumer_config
 from orchestrator.kafka.decoding import decode_blocking
 from orchestrator.observability import get_logger
 from orchestrator.records import Action
@@ -26,6 +34,7 @@ SAMPLE_S = 0.25
 _BATCH = 2_000
 _POLL_S = 0.05
 _QUERY_S = 2.0
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call] # public
 _log = get_logger(__name__)
 
 
@@ -52,6 +61,9 @@ class Scout:
         self._consumer = Consumer(
             consumer_config(settings, f"{settings.app.id}-scout", **{"enable.partition.eof": True})
         )
+        # Not the consumer: its question would stand behind its own long poll on the connection, half
+        # a second for each partition of a silent topic, and the answer would be stale when it came.
+        self._admin = AdminClient(admin_config(settings))
         self._watches: dict[int, _Watch] = {}
         self._starts: dict[int, int] = {}
         self._changed = False
@@ -128,18 +140,22 @@ class Scout:
     def _sample(self) -> None:
         if monotonic() - self._sampled < SAMPLE_S:
             return
-        self._sampled = monotonic()
-        for partition, watch in tuple(self._watches.items()):
-            asked = monotonic()
+        self._sampled = asked = monotonic()
+        watches = dict(self._watches)
+        if not watches:
+            return
+        # Read committed, so the latest offset is the last stable one. One request for them all.
+        answers = self._admin.list_offsets(
+            {TopicPartition(self._topic, one): _LATEST for one in watches},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=_QUERY_S,
+        )
+        for at, answer in answers.items():
             try:
-                # Of a read-committed consumer this is the last stable offset.
-                _, end = self._consumer.get_watermark_offsets(
-                    TopicPartition(self._topic, partition), timeout=_QUERY_S
-                )
+                watches[at.partition].ends.append((asked, answer.result().offset))
             except KafkaException as error:
                 _log.warning("the scout cannot ask for the end", error=str(error))
                 return
-            watch.ends.append((asked, end))
 
     def _take(self, message: Message) -> None:
         watch, offset = self._watches.get(message.partition() or 0), message.offset()
