@@ -16,12 +16,12 @@ from msgspec import Struct
 
 from orchestrator.codec import Codec, headers_for
 from orchestrator.errors import InputError
+from orchestrator.identities import CUSTOMER
 from orchestrator.ids import receipt_id
 from orchestrator.kafka.inbox import InboxTable, mark_key
 from orchestrator.kafka.topics import Topology
 from orchestrator.partitioning import partition_for
 from orchestrator.records import Event, Inbox, InboxMessage
-from orchestrator.identities import CUSTOMER
 from orchestrator.sources.mapping import instant
 from orchestrator.sources.producer import EventProducer, Outgoing
 from orchestrator.sources.tokens import customer_of_token
