@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
+from orchestrator.codec import Codec
 from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.engine import StageSpec
@@ -26,7 +26,8 @@ from orchestrator.engine.processor import Tools
 from orchestrator.engine.rerun import Rerun, StateDifference
 from orchestrator.engine.simulated import SimulatedRecord
 from orchestrator.engine.store import Stores
-from orchestrator.errors import ChangelogTorn, CouldNotRun, DecodeError, SchemaNotLoaded
+from orchestrator.errors import ChangelogTorn, CouldNotRun, DecodeError
+from orchestrator.kafka.decoding import decode_now
 from orchestrator.kafka.reading import PartitionReader, headers_of
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import Action, Decision, Record
@@ -46,6 +47,7 @@ class Audit:
         topology: The deployment's topics.
         spec: The stage as the worker runs it.
         tools: As the worker's.
+        codec: Decodes what is compared.
         config: As the worker's.
         outputs: Topics whose records only this stage writes: there nothing may be over.
         folder: An empty folder for the states of the rerun.
@@ -57,7 +59,7 @@ class Audit:
         topology: Topology,
         spec: StageSpec,
         tools: Tools,
-        codec: Any,
+        codec: Codec,
         config: EngineConfig,
         outputs: tuple[str, ...],
         folder: Path,
@@ -94,12 +96,7 @@ class Audit:
 
     def decode(self, value: bytes) -> Record:
         """Return a record; its schema is fetched if need be."""
-        try:
-            record: Record = self._codec.decode(value)
-        except SchemaNotLoaded as missing:
-            self._codec.load(missing.schema_id)
-            record = self._codec.decode(value)
-        return record
+        return decode_now(self._codec, value)
 
 
 class _Partition:

@@ -1,17 +1,22 @@
 """What goes with a dead letter: Kafka Connect's header names, so that existing tools read ours.
 
 The record itself is the original: same key, same bytes, its own headers first. The exception's text
-may quote the input, so it is cut; traces never travel.
+may quote the input, so it is cut; traces never travel. ``read`` turns a dead letter back into what
+it was and why it lies there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 Headers = Sequence[tuple[str, bytes]]
 MAX_MESSAGE = 500
 """Characters of an error's text that travel."""
 _PREFIX = "__connect.errors."
+DOING, AT = "orchestrator.doing", "orchestrator.at"
+"""Headers of a dead letter that is no record: what a stage did with a key, and at which instant."""
 
 
 def dead_letter_headers(
@@ -47,3 +52,118 @@ def dead_letter_headers(
     }
     kept = [(name, value) for name, value in original if not name.startswith(_PREFIX)]
     return kept + [(_PREFIX + name, value.encode()) for name, value in said.items()]
+
+
+class DeadLetter(Struct, kw_only=True):
+    """One dead letter as an operator looks at it."""
+
+    partition: int
+    """Where it lies on the dead letters' own topic; with ``offset`` its name."""
+    offset: int
+    at: int
+    """Kafka timestamp, epoch ms."""
+    stage: str
+    cause: str
+    message: str
+    topic: str
+    """Where it came from: a topic, or a file or request."""
+    from_partition: int
+    from_offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    """The original's own."""
+
+    @property
+    def name(self) -> str:
+        """``PARTITION:OFFSET``."""
+        return f"{self.partition}:{self.offset}"
+
+    @property
+    def doing(self) -> str:
+        """What a stage did when it failed without a record (``fire``, ``switch``); else empty."""
+        return next((value.decode() for name, value in self.headers if name == DOING), "")
+
+
+def read(
+    partition: int,
+    offset: int,
+    at: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
+) -> DeadLetter:
+    """Return the dead letter in a record of the dead letters' topic; headers may be missing."""
+    said = {
+        name.removeprefix(_PREFIX): text.decode(errors="replace")
+        for name, text in headers
+        if name.startswith(_PREFIX)
+    }
+    return DeadLetter(
+        partition=partition,
+        offset=offset,
+        at=at,
+        stage=said.get("stage", ""),
+        cause=said.get("cause") or said.get("exception.class.name", ""),
+        message=said.get("exception.message", ""),
+        topic=said.get("topic", ""),
+        from_partition=_number(said.get("partition", "")),
+        from_offset=_number(said.get("offset", "")),
+        key=key,
+        value=value,
+        headers=[(name, text) for name, text in headers if not name.startswith(_PREFIX)],
+    )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else -1
+
+
+REMEDIES = {
+    "truncated": "the producer does not write the Confluent wire format: correct it, send again",
+    "wrong_magic": "the producer does not write the Confluent wire format: correct it, send again",
+    "unknown_schema": "register the schema (or point registry.url at the registry that has it), "
+    "then replay",
+    "bad_schema": "correct the writer's schema in the registry, then replay",
+    "foreign_record": "another record type was written to our topic: correct the producer",
+    "undecodable": "the bytes do not fit their schema: correct the producer, send again",
+    "tombstone": "our topics take no tombstones: correct the producer",
+    "bad_key": "the producer must key by the strongest identity, kind:value: correct it, send again",
+    "no_key": "the producer must key by the strongest identity, kind:value: correct it, send again",
+    "bad_input": "the record breaks a rule, see the message: correct the producer, send again",
+    "unknown_customer": "a receipt or event names a customer that was never seen: replay it once "
+    "the customer's first event has come",
+    "no_identity": "declare the identity's kind in profile.yaml and apply, then send again",
+    "state_oversize": "one customer has grown too large, a robot or a shared identity: block the "
+    "identity in profile.yaml",
+    "oversize": "an output is too large: shorten the message's content, apply, then replay",
+    "too_large": "the source must send smaller events",
+    "stage_error": "a fault of this program or of a definition, see the message: after the "
+    "upgrade or the next apply, replay",
+}
+
+
+def remedy(letter: DeadLetter) -> str:
+    """Return what an operator can do about it."""
+    if letter.doing:
+        return (
+            "a timer or a catalog switch failed, and the state was put back: there is no record to "
+            "replay. Correct the definition that the message names and apply it"
+        )
+    return REMEDIES.get(letter.cause, "see the message; correct the source and send it again")
+
+
+def why_not_replayable(letter: DeadLetter, topics: frozenset[str]) -> str:
+    """Return why a letter has no way back, or an empty text.
+
+    Args:
+        letter: The dead letter.
+        topics: The deployment's own topics.
+    """
+    if letter.doing:
+        return f"it is no record: the stage {letter.stage} failed in {letter.doing}"
+    if letter.from_partition < 0:
+        return f"it did not come from Kafka but from {letter.topic or 'outside'}: send it again"
+    if letter.topic not in topics:
+        return f"{letter.topic or 'its topic'} is none of this deployment's topics"
+    return ""

@@ -1,4 +1,7 @@
-"""Decoding in a thread that may block: a schema not met before is fetched, an outage is waited out."""
+"""Decoding where one may block: a schema not met before is fetched.
+
+A role waits an outage of the registry out, a tool reports it.
+"""
 
 from __future__ import annotations
 
@@ -30,3 +33,17 @@ def decode_blocking(codec: Codec, value: bytes, stopped: Flag) -> Record:
                 _log.warning("waiting for the schema registry", error=str(error))
                 if stopped.wait(RETRY_S):
                     raise
+
+
+def decode_now(codec: Codec, value: bytes) -> Record:
+    """Return the record of ``value``; for tools.
+
+    Raises:
+        DecodeError: No record of ours.
+        RegistryUnavailable: Its schema cannot be looked up.
+    """
+    try:
+        return codec.decode(value)
+    except SchemaNotLoaded as missing:
+        codec.load(missing.schema_id)
+        return codec.decode(value)

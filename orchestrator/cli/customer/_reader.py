@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from orchestrator.codec import open_codec
-from orchestrator.errors import CouldNotRun, SchemaNotLoaded
+from orchestrator.errors import CouldNotRun
+from orchestrator.kafka.decoding import decode_now
 from orchestrator.kafka.reading import read_partition
 from orchestrator.kafka.topics import Topology
 from orchestrator.partitioning import partition_for
@@ -16,7 +17,6 @@ from orchestrator.stages.decide import state as customers
 from orchestrator.stages.identify import state as identities
 
 if TYPE_CHECKING:
-    from orchestrator.codec import Codec
     from orchestrator.settings import Settings
 
 DUE_BYTES = 8
@@ -94,15 +94,7 @@ class CustomerReader:
         for partition in sorted({partition_for(key, count) for key in keys}):
             for message in read_partition(self._settings, topic, partition):
                 if message.key() in keys:
-                    record = _decode(codec, message.value() or b"")
+                    record = decode_now(codec, message.value() or b"")
                     if isinstance(record, Decision):
                         found.append(record)
         return found
-
-
-def _decode(codec: Codec, value: bytes) -> object:
-    try:
-        return codec.decode(value)
-    except SchemaNotLoaded as missing:
-        codec.load(missing.schema_id)
-        return codec.decode(value)
