@@ -12,7 +12,8 @@ from msgspec import Struct
 
 Value = bool | int | float | str | None
 
-ActionKind = Literal["send", "cancel"]
+ActionKind = Literal["send", "cancel", "unknown"]
+"""``unknown`` is what a reader makes of a newer writer's kind; nobody sends it."""
 DecisionOutcome = Literal[
     "sent",
     "deferred",
@@ -25,7 +26,10 @@ DecisionOutcome = Literal[
     "advanced",
     "exited",
     "nothing",
+    "unknown",
 ]
+"""``unknown`` is what a reader makes of a newer writer's outcome."""
+
 DeliveryState = Literal["claimed", "sent", "dropped", "failed", "unknown"]
 JourneyStatus = Literal["live", "paused", "draining", "stopped"]
 

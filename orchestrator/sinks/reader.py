@@ -175,8 +175,10 @@ class Reader:
             record = decode_blocking(self._codec, value or b"", self._stopped)
         except DecodeError as error:
             return self._poison(message, offset, error.cause, str(error))
-        if isinstance(record, Action):
+        if isinstance(record, Action) and record.kind != "unknown":
             return Item(offset, record)
+        if isinstance(record, Action):
+            return self._poison(message, offset, "unknown_kind", "of a newer version: upgrade")
         return self._poison(message, offset, "wrong_record", f"a {type(record).__name__}")
 
     def _poison(self, message: Message, offset: int, cause: str, text: str) -> Item:
