@@ -20,8 +20,11 @@ from orchestrator.expressions.typed import (
     Matches,
     Now,
     StepFlag,
+    Sum,
     Typed,
+    children,
 )
+from orchestrator.expressions.types import NUMERIC
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -38,8 +41,17 @@ _HISTORY = {
     "days_since": "days_since(profile.trial_started)",
     "now": "now()",
 }
-_ARITY = {"consent": 2, "count": 2, "last": 1, "days_since": 1, "now": 0, "has": 1, "matches": 2}
-FUNCTION_NAMES = frozenset({*FUNCTIONS, *_FLAGS, *_HISTORY, "has", "matches"})
+_ARITY = {
+    "consent": 2,
+    "count": 2,
+    "last": 1,
+    "days_since": 1,
+    "now": 0,
+    "has": 1,
+    "matches": 2,
+    "sum": 1,
+}
+FUNCTION_NAMES = frozenset({*FUNCTIONS, *_FLAGS, *_HISTORY, "has", "matches", "sum"})
 _ELSEWHERE = {
     "int": "write long()",
     "uint": "write long()",
@@ -87,6 +99,8 @@ def check_call(checker: Checker, node: Call) -> Typed:
         return _has(checker, node, arguments[0])
     if name == "matches":
         return _matches(checker, node, arguments)
+    if name == "sum":
+        return _sum(checker, node, arguments[0])
     return _apply(checker, node, arguments)
 
 
@@ -240,6 +254,32 @@ def _matches(checker: Checker, node: Call, arguments: tuple[Syntax, ...]) -> Typ
             f"the pattern is refused at its character {error.offset + 1}: {error}",
         )
     return Matches(type="boolean", offset=node.offset, of=of, pattern=compiled)
+
+
+def _sum(checker: Checker, node: Call, argument: Syntax) -> Typed:
+    if not checker.environment.grouped:
+        mapping = checker.environment.records is not None
+        checker.fail(
+            "bad-expression",
+            node.offset,
+            "sum() adds up the lines of one event, and there is only one here",
+            "add group_by" if mapping else "declare a trait {sum: TYPE, take: EXPR}",
+        )
+    of = checker.check(argument)
+    if of.type not in (*NUMERIC, "any", "null"):
+        checker.fail(
+            "type-error",
+            start(argument),
+            f"sum() needs a number, this is a {of.type}",
+            "convert with long(...) or double(...)" if of.type == "string" else "",
+        )
+    nested = [of]
+    while nested:
+        inner = nested.pop()
+        if isinstance(inner, Sum):
+            checker.fail("bad-expression", inner.offset, "a sum() is in no other sum()")
+        nested.extend(children(inner))
+    return Sum(type=of.type if of.type != "null" else "long", offset=node.offset, of=of)
 
 
 def _apply(checker: Checker, node: Call, arguments: tuple[Syntax, ...]) -> Typed:

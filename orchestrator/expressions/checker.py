@@ -25,6 +25,7 @@ from orchestrator.expressions.typed import (
     Compare,
     Const,
     Either,
+    Field,
     In,
     IsNull,
     ListOf,
@@ -94,16 +95,35 @@ class Checker:
                 "bad-expression", node.offset, f"{getattr(node, 'name', '')!r} is a part of nothing"
             )
         root, *rest = path
+        if root in (self.environment.records or ()):
+            return self._field(root, rest, start(node))
         if root not in ROOTS:
             self._unknown_root(root, start(node))
         if not rest:
-            self.fail(
-                "bad-expression",
-                start(node),
-                f"{root} alone is no value",
-                f"name what you want of it, as in {root}.plan",
-            )
+            self._alone(root, start(node))
         return self.read(cast("Root", root), rest, start(node))
+
+    def _alone(self, root: str, offset: int) -> NoReturn:
+        self.fail(
+            "bad-expression",
+            offset,
+            f"{root} alone is no value",
+            f"name what you want of it, as in {root}.plan",
+        )
+
+    def _field(self, root: str, rest: list[str], offset: int) -> Field:
+        """Return the read of a record's field; nested ones keep their dots."""
+        if not rest:
+            self._alone(root, offset)
+        names, name = (self.environment.records or {})[root], ".".join(rest)
+        if name not in names.types and not names.open:
+            self.fail(
+                "unknown-property",
+                offset + len(root) + 1,
+                f"{root} has no {name!r}",
+                did_you_mean(name, names.types),
+            )
+        return Field(type=names.types.get(name, names.other), offset=offset, root=root, name=name)
 
     def _unknown_root(self, root: str, offset: int) -> NoReturn:
         names = self.environment.profile
@@ -111,6 +131,10 @@ class Checker:
             remedy = f"write profile.{root}"
         elif self.environment.event is not None and root in self.environment.event.types:
             remedy = f"write event.{root}"
+        elif self.environment.records is not None:
+            remedy = (
+                did_you_mean(root, self.environment.records) or f"text stands in quotes: {root!r}"
+            )
         else:
             remedy = did_you_mean(root, ROOTS, listing=False) or f"text stands in quotes: {root!r}"
         self.fail("bad-expression", offset, f"{root!r} is not known", remedy)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from orchestrator.expressions import typed as tree
 from orchestrator.expressions.functions import FUNCTIONS, finite, whole
-from orchestrator.expressions.reads import Closure, reader
+from orchestrator.expressions.reads import Closure, field_reader, reader, summation
 
 if TYPE_CHECKING:
     from orchestrator.expressions.scope import Comparison, Scope, Value
@@ -37,6 +37,10 @@ def closure(node: Typed) -> Closure:  # noqa: C901, PLR0911, PLR0912 - one case 
             return _list([closure(item) for item in items])
         case tree.Read(root=root, name=name, type=type_):
             return reader(root, name, type_)
+        case tree.Field(root=root, name=name, type=type_):
+            return field_reader(root, name, type_)
+        case tree.Sum(of=of):
+            return summation(closure(of))
         case tree.StepFlag(step=step, flag=flag):
             return lambda scope: scope.flag(step, flag)
         case tree.Consent(channel=channel, category=category):

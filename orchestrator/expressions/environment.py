@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Declared names with their types; ``open``: any other name is allowed, of type ``any``."""
+    """Declared names with their types; ``open``: any other name is allowed, of type ``other``."""
 
     types: Mapping[str, Type] = field(default_factory=dict)
     open: bool = False
+    other: Type = "any"
 
 
 ANYTHING = Names(open=True)
@@ -48,6 +49,10 @@ class Environment:
     event_types: Collection[str] | None = None
     channels: Collection[str] | None = None
     categories: Collection[str] | None = None
+    records: Mapping[str, Names] | None = None
+    """Of a source mapping: its roots (``record``, lookups ...); None = no mapping."""
+    grouped: bool = False
+    """Of a source mapping: one event is made of several lines, so sum() may be asked."""
     lenient: bool = False
     """For an earlier version of a journey beside today's definitions: what is no longer declared
     reads as null instead of being an error, and what cannot be watched is not watched."""

@@ -11,7 +11,16 @@ from orchestrator.expressions.environment import Environment
 from orchestrator.expressions.errors import ExpressionError
 from orchestrator.expressions.parser import parse
 from orchestrator.expressions.scope import Flag, Scope, Value
-from orchestrator.expressions.typed import Consent, Count, Last, Read, StepFlag, Typed, children
+from orchestrator.expressions.typed import (
+    Consent,
+    Count,
+    Field,
+    Last,
+    Read,
+    StepFlag,
+    Typed,
+    children,
+)
 from orchestrator.expressions.types import Type
 from orchestrator.expressions.watch import moves, watch
 
@@ -32,6 +41,8 @@ class References:
     """Event types."""
     consents: frozenset[tuple[str, str]] = frozenset()
     """(channel, category)."""
+    fields: frozenset[tuple[str, str]] = frozenset()
+    """(root, name), in a source mapping."""
     time: bool = False
     """Whether time alone may change the value."""
 
@@ -124,6 +135,7 @@ def references(tree: Typed) -> References:
     counts: set[tuple[str, int]] = set()
     lasts: set[str] = set()
     consents: set[tuple[str, str]] = set()
+    fields: set[tuple[str, str]] = set()
     stack = [tree]
     while stack:
         node = stack.pop()
@@ -133,6 +145,8 @@ def references(tree: Typed) -> References:
                 roots[root].add(name)
                 if derived is not None:
                     stack.append(derived)
+            case Field(root=root, name=name):
+                fields.add((root, name))
             case StepFlag(step=step, flag=flag):
                 flags.add((step, flag))
             case Count(event=event, window_ms=window):
@@ -152,5 +166,6 @@ def references(tree: Typed) -> References:
         counts=frozenset(counts),
         lasts=frozenset(lasts),
         consents=frozenset(consents),
+        fields=frozenset(fields),
         time=moves(tree),
     )

@@ -5,14 +5,16 @@ So everything behind a read can rely on types, and no event, however malformed, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from orchestrator.expressions.functions import MAX_LONG, MIN_LONG
+from orchestrator.expressions.functions import MAX_LONG, MIN_LONG, finite, whole
 from orchestrator.expressions.instants import parse_instant
 from orchestrator.expressions.types import Type, element_of
 
 if TYPE_CHECKING:
+    from orchestrator.expressions.records import RecordScope
     from orchestrator.expressions.scope import Scope, Value
     from orchestrator.expressions.typed import Root
 
@@ -91,6 +93,30 @@ def guard(type_: Type) -> Callable[[Value], Value]:
     if element_of(type_) is not None:
         return list_
     return _GUARDS.get(type_, anything)
+
+
+def field_reader(root: str, name: str, type_: Type) -> Closure:
+    """Return the closure that reads a field of a record; the scope is a ``RecordScope``."""
+    fit = guard(type_)
+
+    def read(scope: Scope) -> Value:
+        value: Value = cast("RecordScope", scope).field(root, name)
+        return None if value is None else fit(value)
+
+    return read
+
+
+def summation(of: Closure) -> Closure:
+    """Return the closure that adds up ``of`` over all lines of a ``RecordScope``."""
+
+    def total(scope: Scope) -> Value:
+        lines = cast("RecordScope", scope).lines()
+        values = [value for value in map(of, lines) if value.__class__ in (int, float)]
+        if all(value.__class__ is int for value in values):
+            return whole(sum(cast("list[int]", values)))
+        return finite(math.fsum(cast("list[float]", values)))
+
+    return total
 
 
 def reader(root: Root, name: str, type_: Type) -> Closure:

@@ -50,6 +50,21 @@ class Read(_Node):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Field(_Node):
+    """A field of a source mapping's record, or a column of one of its lookups."""
+
+    root: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum(_Node):
+    """``sum(a)``: over the lines of a source mapping's group."""
+
+    of: Typed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFlag(_Node):
     """``opened("step")`` and its like."""
 
@@ -183,6 +198,8 @@ Typed = (
     Const
     | ListOf
     | Read
+    | Field
+    | Sum
     | StepFlag
     | Consent
     | Count
@@ -208,8 +225,8 @@ def children(node: Typed) -> tuple[Typed, ...]:
     match node:
         case ListOf(items=items) | And(items=items) | Or(items=items) | Apply(arguments=items):
             return items
-        case DaysSince(of=of) | Not(of=of) | Negate(of=of) | IsNull(of=of) | Matches(of=of):
-            return (of,)
+        case DaysSince() | Not() | Negate() | IsNull() | Matches() | Sum():
+            return (node.of,)
         case Arithmetic(left=left, right=right) | Compare(left=left, right=right):
             return (left, right)
         case In(item=left, options=right):
