@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from orchestrator.kafka.clients import (
     producer_config,
 )
 from orchestrator.kafka.topics import Topology
+from orchestrator.observability import metrics
 from orchestrator.settings import Settings
 from orchestrator.stages.protocol import Stage
 
@@ -161,4 +162,6 @@ def _engine(
         on_fatal=on_fatal,
     )
     engine.on_commit = CommitObserver(live=config.clock == "broker")
+    room = partial(metrics.free_bytes, _directory(settings))
+    metrics.disk_free_bytes.labels("worker").set_function(room)
     return engine

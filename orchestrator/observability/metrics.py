@@ -9,10 +9,19 @@ each transaction; what it *is* is read when Prometheus asks. The edges' own stan
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -29,6 +38,9 @@ dead_letters = Counter(
     "orchestrator_dead_letters",
     "Inputs that can never be handled, by role (a stage, collect, deliver-CHANNEL) and cause.",
     ["role", "cause"],
+)
+disk_free_bytes = Gauge(
+    "orchestrator_disk_free_bytes", "Room left where a role keeps its local state.", ["role"]
 )
 
 # ------------------------------------------------- stream app: counted when it has committed
@@ -150,6 +162,12 @@ CLOCK_OFFSET: Final = Read(
     "The broker's clock against this worker's, the largest over its partitions.",
     ("stage",),
 )
+
+
+def free_bytes(folder: Path) -> float:
+    """Return the room left at ``folder``, or where it would be."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return float(shutil.disk_usage(there).free)
 
 
 def exposition() -> bytes:

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 from random import Random
 from time import monotonic, sleep, time
 
@@ -17,7 +19,7 @@ from orchestrator.errors import FencedError, SettingsError, TransactionFailed
 from orchestrator.kafka.definitions import DefinitionStore
 from orchestrator.kafka.inbox import InboxTable
 from orchestrator.kafka.topics import Logical, Topology
-from orchestrator.observability import get_logger
+from orchestrator.observability import get_logger, metrics
 from orchestrator.observability.pages import serve_pages
 from orchestrator.records import Action
 from orchestrator.settings import AnySender, InappSender, LogSender, Settings, SmtpSender
@@ -77,6 +79,8 @@ class Deliver:
         self._loop = asyncio.get_running_loop()
         settings, channel, codec = self._settings, self._channel, self._codec
         topology = Topology(settings)
+        room = partial(metrics.free_bytes, Path(settings.worker.data_dir))
+        metrics.disk_free_bytes.labels(f"deliver-{channel}").set_function(room)
         async with AsyncExitStack() as stack:
             port = await stack.enter_async_context(
                 serve_pages(

@@ -15,6 +15,7 @@ from orchestrator.codec import Codec, headers_for
 from orchestrator.errors import InputError
 from orchestrator.kafka.dead_letters import dead_letter_headers
 from orchestrator.kafka.topics import Topology
+from orchestrator.observability.metrics import dead_letters
 from orchestrator.records import Event
 from orchestrator.sources import metrics
 from orchestrator.sources.identities import IdentityKinds
@@ -131,6 +132,7 @@ class Intake:
             metrics.received.labels(origin.source, "refused").inc()
             return None
         metrics.received.labels(origin.source, "dead_letter").inc()
+        dead_letters.labels(ROLE, error.cause).inc()
         headers = dead_letter_headers(ROLE, error.cause, str(error), topic=origin.source)
         return Outgoing(self._dead_letters, None, raw, list(headers), received)
 
