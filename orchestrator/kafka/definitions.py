@@ -64,6 +64,10 @@ class Definitions:
                     "record of a foreign type on the definitions topic", record=type(record)
                 )
 
+    def forget(self, key: bytes) -> None:
+        """A tombstone: this definition was pruned."""
+        self.by_hash.pop(key.decode(errors="replace"), None)
+
 
 def read_definitions(settings: Settings, codec: Codec) -> Definitions:
     """Read the whole topic once. Blocks.
@@ -77,9 +81,7 @@ def read_definitions(settings: Settings, codec: Codec) -> Definitions:
     at_once = threading.Event()
     at_once.set()  # a tool reports that the registry is away; it does not wait for it
     for message in read_partition(settings, Topology(settings).name("definitions"), 0):
-        record = _decode(codec, message, at_once)
-        if record is not None:
-            found.add(record)
+        _keep(found, message, _decode(codec, message, at_once))
     return found
 
 
@@ -180,14 +182,23 @@ class DefinitionStore:
 
     def _take(self, message: Message) -> None:
         error = message.error()
-        record = _decode(self._codec, message, self._closing) if error is None else None
+        if error is None:
+            # Decoded first: waiting for the registry must not hold those who wait for news.
+            record = _decode(self._codec, message, self._closing)
         with self._news:
-            if record is not None:
-                self._known.add(record)
-            elif error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+            if error is None:
+                _keep(self._known, message, record)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
                 self._at_end = True
             # Any other error is an outage: the client logs it and goes on by itself.
             self._news.notify_all()
+
+
+def _keep(found: Definitions, message: Message, record: Record | None) -> None:
+    if record is not None:
+        found.add(record)
+    elif message.value() is None:
+        found.forget(message.key() or b"")
 
 
 def _decode(codec: Codec, message: Message, stopped: threading.Event) -> Record | None:

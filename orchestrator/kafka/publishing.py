@@ -89,6 +89,24 @@ class CatalogPublisher:
                 f"the catalog may not be in force: {error.args[0].str()}; apply it again"
             ) from error
 
+    def prune(self, hashes: Iterable[str]) -> None:
+        """Remove definitions from their topic: tombstones, all or none.
+
+        Raises:
+            CouldNotRun: Another catalog was published meanwhile, or the outcome is unknown.
+        """
+        topic = self._topology.name("definitions")
+        messages: list[dict[str, Any]] = [
+            {"topic": topic, "partition": 0, "key": one.encode(), "value": None} for one in hashes
+        ]
+        try:
+            if messages:
+                self._transaction(messages)
+        except KafkaException as error:
+            raise CouldNotRun(
+                f"perhaps nothing was removed: {error.args[0].str()}; prune again to find out"
+            ) from error
+
     def _transaction(self, messages: list[dict[str, Any]]) -> None:
         # Everything is encoded by now: a transaction left open would hold up every timeline.
         self._producer.begin_transaction()
