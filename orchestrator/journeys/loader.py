@@ -96,7 +96,7 @@ class _Composer:
                 continue
             if stack:
                 stack[-1].items.append(node)
-            elif root is None:
+            else:  # of one document there is one root
                 root = node
         if root is None:
             self._refuse(Mark(self._file, 1, 1), "yaml-syntax", "the file is empty")

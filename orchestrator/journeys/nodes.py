@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import assert_never
 
 from orchestrator.journeys.diagnostics import Mark
 
@@ -94,6 +95,8 @@ def plain(node: Node) -> object:
             return [plain(item) for item in items]
         case Mapping(items=pairs):
             return {key.text: plain(value) for key, value in pairs}
+        case _:
+            assert_never(node)
 
 
 def node_of(value: object, mark: Mark) -> Node:

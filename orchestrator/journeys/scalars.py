@@ -110,10 +110,8 @@ class ScalarChecker:
                 return self._duration(node, node.text, shape)
             case Zone():
                 return self._zone(node)
-            case _:
-                raise TypeError(
-                    f"{shape} is no scalar"
-                )  # pragma: no cover - all others came before
+            case _:  # pragma: no cover - all others came before
+                raise TypeError(f"{shape} is no scalar")
 
     def _warn_of_truth(self, node: Scalar) -> None:
         if node.plain and isinstance(node.value, str) and node.text.lower() in _YAML_1_1_TRUTH:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from orchestrator.journeys.grammar import KINDS
 from orchestrator.journeys.shapes import (
@@ -118,6 +118,8 @@ def schema_of(shape: Shape) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912 -
             return _keys(shape)
         case ByKey(variants, _):
             return {"anyOf": [_keys(keys) for keys in variants.values()]}
+        case _:
+            assert_never(shape)
 
 
 def _number(shape: Number) -> dict[str, Any]:

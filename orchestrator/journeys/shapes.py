@@ -13,8 +13,7 @@ from typing import Any, Final
 
 
 class _Nothing:
-    def __repr__(self) -> str:
-        return "NOTHING"
+    """The type of ``NOTHING``."""
 
 
 NOTHING: Final = _Nothing()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from orchestrator.expressions import (
     ANYTHING,
@@ -173,12 +173,7 @@ class World:
         return compiled
 
     def _refused(self, spot: Spot, error: ExpressionError) -> None:
-        node = spot.node
-        if not isinstance(node, nodes.Scalar):
-            self.report(
-                spot.mark, error.problem, error.text, error.remedy
-            )  # pragma: no cover - expressions are scalars
-            return
+        node = cast("nodes.Scalar", spot.node)  # expressions are scalars
         if node.comment and error.problem == "bad-expression":
             whole = (node.text + node.comment).replace("'", "''")
             self.report(

@@ -19,7 +19,10 @@ from orchestrator.testing.variants import Variants
 
 HERE = Path(__file__).parent
 DEPLOY = HERE.parent.parent / "deploy"
-WORKSPACES = sorted(path.parent for top in (HERE, DEPLOY) for path in top.glob("*/profile.yaml"))
+EXAMPLES = sorted(
+    path.parent for each in ("*", "examples/*") for path in DEPLOY.glob(f"{each}/profile.yaml")
+)
+WORKSPACES = [*sorted(path.parent for path in HERE.glob("*/profile.yaml")), *EXAMPLES]
 
 
 def _primary(folder):
@@ -63,8 +66,9 @@ def test_scenario(folder, scenario):
 
 def test_examples_name_their_schemas():
     """The first line of every example file leads an editor to a schema that exists."""
-    for path in DEPLOY.glob("*/**/*.yaml"):
-        first = path.read_text().splitlines()[0]
-        head, _, schema = first.partition("$schema=")
-        assert head == "# yaml-language-server: ", path
-        assert (path.parent / schema).resolve().is_file(), path
+    for folder in EXAMPLES:
+        for path in folder.glob("**/*.yaml"):
+            first = path.read_text().splitlines()[0]
+            head, _, schema = first.partition("$schema=")
+            assert head == "# yaml-language-server: ", path
+            assert (path.parent / schema).resolve().is_file(), path
