@@ -27,7 +27,8 @@ LONGEST_PAUSE_SECONDS = 1.0
 SUBJECT_UNKNOWN = 40401
 VERSION_UNKNOWN = 40402
 SCHEMA_UNKNOWN = 40403
-_UNKNOWN = {SUBJECT_UNKNOWN, VERSION_UNKNOWN, SCHEMA_UNKNOWN}
+RULE_UNKNOWN = 40408
+_UNKNOWN = {SUBJECT_UNKNOWN, VERSION_UNKNOWN, SCHEMA_UNKNOWN, RULE_UNKNOWN}
 _WORTH_RETRYING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -120,6 +121,15 @@ class RegistryClient:
         """
         path = f"/config/{quote(subject, safe='')}"
         self._ask("PUT", path, {"compatibility": level})
+
+    def compatibility(self, subject: str) -> str | None:
+        """Return the rule for the next versions of ``subject``; None: it has none of its own.
+
+        Raises:
+            RegistryUnavailable: No answer.
+        """
+        answer = self._ask("GET", f"/config/{quote(subject, safe='')}")
+        return None if answer is None else str(answer["compatibilityLevel"])
 
     def check(self) -> None:
         """Prove that a registry answers at the address, and takes our credentials.

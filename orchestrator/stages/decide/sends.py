@@ -13,6 +13,7 @@ from orchestrator import ids
 from orchestrator.records import Action
 from orchestrator.records import Candidate as Considered
 from orchestrator.stages.decide import history, pipeline, quiet
+from orchestrator.stages.decide.content import content_of
 from orchestrator.stages.decide.entries import end
 from orchestrator.stages.decide.state import Pending, Sent
 from orchestrator.stages.decide.steps import go_on
@@ -21,7 +22,7 @@ from orchestrator.stages.decide.variants import Block, Candidate, Variant, varia
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.records import DecisionOutcome, Value
+    from orchestrator.records import DecisionOutcome
     from orchestrator.stages.catalog import Channel, Message
     from orchestrator.stages.decide.state import Entry
     from orchestrator.stages.decide.turn import Turn
@@ -270,7 +271,7 @@ def _send(
             channel=channel.name,
             message=message.name,
             template=message.definition,
-            content=_content(turn, entry, message, channel.name),
+            content=content_of(turn.at(entry), message, channel.name),
             address=address,
             journey=entry.journey,
             journey_version=entry.version,
@@ -307,16 +308,3 @@ def _send(
         turn.accept(action_id)
     go_on(turn, entry, (choice.then if choice is not None else None) or step.then)
     entry.after = step.id
-
-
-def _content(turn: Turn, entry: Entry, message: Message, channel: str) -> dict[str, Value]:
-    """Return the values that the template refers to; what is missing stays undefined there."""
-    scope = turn.at(entry)
-    content: dict[str, Value] = {}
-    for name, expression in message.content[channel].items():
-        value = expression(scope)
-        if isinstance(value, list):
-            content[name] = ", ".join(str(one) for one in value)
-        elif value is not None:
-            content[name] = value
-    return content
