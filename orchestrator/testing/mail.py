@@ -40,6 +40,17 @@ class MailServer:
         with self._arrived:
             return list(self._messages)
 
+    @property
+    def count(self) -> int:
+        """How many were received so far."""
+        with self._arrived:
+            return len(self._messages)
+
+    def since(self, count: int) -> list[EmailMessage]:
+        """Return what was received after the first ``count`` messages."""
+        with self._arrived:
+            return self._messages[count:]
+
     def wait_for(self, count: int, timeout: float) -> list[EmailMessage]:
         """Return the messages once there are ``count``.
 

@@ -22,13 +22,22 @@ PATIENCE_S: Final = 60.0
 """How long one step of a story may take on a loaded machine before it counts as failed."""
 
 
-class Observer:
-    """Follows a deployment; in log clock mode it is also its clock: only it writes ticks."""
+FOLLOWED: Final = frozenset({"timeline", "decisions", "actions"})
+_BATCH: Final = 500
+_POLL_S: Final = 0.2
 
-    def __init__(self, settings: Settings) -> None:
+
+class Observer:
+    """Follows a deployment; in log clock mode it is also its clock: only it writes ticks.
+
+    Args:
+        settings: The deployment.
+        logical: The topics to follow.
+    """
+
+    def __init__(self, settings: Settings, logical: frozenset[str] = FOLLOWED) -> None:
         topology = Topology(settings)
         self._timeline = topology.name("timeline")
-        logical = {"timeline", "decisions", "actions"}
         self._codec = open_codec(settings)
         self._consumer = Consumer(consumer_config(settings, f"{settings.app.id}-demo"))
         self._consumer.assign(
@@ -66,10 +75,14 @@ class Observer:
         while not seen():
             if time.monotonic() > deadline:
                 raise CouldNotRun(f"waited {PATIENCE_S:g} s in vain for {what}")
-            for message in self._consumer.consume(500, 0.2):
-                value: Any = message.value()
-                if message.error() is None and value is not None:
-                    self._take(value)
+            self.poll(_POLL_S)
+
+    def poll(self, seconds: float) -> None:
+        """Take what comes within ``seconds``; returns early with a full batch."""
+        for message in self._consumer.consume(_BATCH, seconds):
+            value: Any = message.value()
+            if message.error() is None and value is not None:
+                self._take(value)
 
     def wait_event(self, type_: str, count: int = 1, customer: str | None = None) -> Event:
         """Return the latest event of a type once the timeline has ``count`` of them."""

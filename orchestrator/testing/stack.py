@@ -41,11 +41,13 @@ TAIL_LINES = 30
 
 @dataclass(slots=True)
 class Role:
-    """One running process of ours and its log."""
+    """One running process of ours and its log; ``words`` and ``environment`` started it."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
 
     def tail(self) -> str:
         """Return the last lines of its log."""
@@ -137,16 +139,26 @@ class Stack:
         """Start a role, for example ``start("deliver", "email")``, and return at once."""
         name = name or "-".join(words)
         log = self.home / f"{name}.log"
+        environment = dict(environment or {})
         with log.open("ab") as sink:
             process = subprocess.Popen(
                 self._command(words),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                env=self._environment() | dict(environment or {}),
+                env=self._environment() | environment,
+                start_new_session=True,  # a Ctrl-C is for the owner, who then stops the roles
             )
-        role = self.roles[name] = Role(name, process, log)
+        role = self.roles[name] = Role(name, process, log, words, environment)
         return role
+
+    def revive(self) -> list[tuple[str, int]]:
+        """Start every role again that has ended, as a supervisor does; return names and exit codes."""
+        ended = [(role, role.process.poll()) for role in self.roles.values()]
+        revived = [(role, code) for role, code in ended if code is not None]
+        for role, _ in revived:
+            self.start(*role.words, name=role.name, environment=role.environment)
+        return [(role.name, code) for role, code in revived]
 
     def start_all(self) -> None:
         """Start worker, collector and one sink for each channel; wait until all are ready."""
