@@ -133,7 +133,8 @@ class Checker:
             remedy = f"write event.{root}"
         elif self.environment.records is not None:
             remedy = (
-                did_you_mean(root, self.environment.records) or f"text stands in quotes: {root!r}"
+                did_you_mean(root, self.environment.records, listing=False)
+                or f"write record.{root}, or the text in quotes: {root!r}"
             )
         else:
             remedy = did_you_mean(root, ROOTS, listing=False) or f"text stands in quotes: {root!r}"

@@ -10,6 +10,7 @@ from orchestrator.journeys.diagnostics import Diagnostic, Mark
 from orchestrator.journeys.workspace import (
     Report,
     Workspace,
+    check_source_file,
     check_workspace,
     compile_catalog,
     load_workspace,
@@ -21,6 +22,7 @@ __all__ = [
     "Report",
     "Workspace",
     "catalog_hash",
+    "check_source_file",
     "check_workspace",
     "compile_catalog",
     "definition_of",

@@ -12,6 +12,7 @@ from orchestrator.journeys.compile_journey import compile_journey, heard, sent_m
 from orchestrator.journeys.compile_message import compile_message
 from orchestrator.journeys.compile_policy import compile_policy, learn_policy
 from orchestrator.journeys.compile_profile import Profile, compile_profile, events_of
+from orchestrator.journeys.compile_source import check_source
 from orchestrator.journeys.diagnostics import Diagnostic
 from orchestrator.journeys.grammar import KINDS
 from orchestrator.journeys.spots import Spot
@@ -34,6 +35,7 @@ class Parts:
     policy: Spot | None = None
     messages: dict[str, tuple[Spot, str]] = field(default_factory=dict)
     journeys: dict[str, tuple[Spot, str]] = field(default_factory=dict)
+    sources: dict[str, Spot] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
 
 
@@ -65,9 +67,18 @@ def build(
         name: compile_journey(spot, version, policy, messages, world)
         for name, (spot, version) in sorted(parts.journeys.items())
     }
+    _check_sources(parts, profile, world)
     catalog = _catalog(world, profile, policy, messages, journeys, status, hash_, declared)
     object.__setattr__(catalog, "pinned", Pinned(world.past(), policy, messages, find))
     return catalog, world.found
+
+
+def _check_sources(parts: Parts, profile: Profile, world: World) -> None:
+    identities = profile.identities
+    kinds = (identities.primary, *identities.also)
+    known = kinds if "profile/profile" not in parts.broken else None
+    for _, spot in sorted(parts.sources.items()):
+        check_source(spot, known, world)
 
 
 def _names(broken: set[str], kind: str) -> set[str]:

@@ -31,6 +31,8 @@ NUMBERS: Final = {
     "type-error": "J021",
     "no-event-here": "J022",
     "unwatchable": "J023",
+    "unknown-identity": "J024",
+    "wrong-format": "J025",
     "cycle-without-wait": "J030",
     "unreachable-step": "J031",
     "unreachable-arm": "J032",

@@ -29,19 +29,21 @@ from orchestrator.journeys.shapes import (
     Zone,
 )
 
+_FILES = ("file", "files")
+_LOOKUP = Text("a lookup's name: letters, digits and _", r"[A-Za-z_][A-Za-z0-9_]*")
 SOURCE: Shape = Keys(
     {
         "source": Key(WORD, required=True),
         "topic": Key(OneOrMany(Text("a topic"))),
-        "webhook": Key(WORD),
+        "webhook": Key(Word(("hmac", "standard"))),
         "file": Key(OneOrMany(Text("a file pattern"))),
         "files": Key(OneOrMany(Text("a file pattern"))),
-        "format": Key(WORD),
-        "delimiter": Key(Text("one character", r"(?s).", 1)),
+        "format": Key(Word(("csv", "ndjson", "json", "avro"))),
+        "delimiter": Key(Text("one character", r"[^\r\n\"]", 1), beside=_FILES),
         "zone": Key(Zone()),
         "lookup": Key(
             MapOf(
-                TRAIT,
+                _LOOKUP,
                 Keys(
                     {
                         "file": Key(Text("a file"), required=True),
@@ -49,18 +51,19 @@ SOURCE: Shape = Keys(
                         "on": Key(EXPR, required=True),
                     }
                 ),
-            )
+            ),
+            beside=_FILES,
         ),
-        "group_by": Key(OneOrMany(EXPR)),
+        "group_by": Key(OneOrMany(EXPR), beside=_FILES),
         "events": Key(
             Many(
                 Keys(
                     {
                         "if": Key(EXPR),
-                        "type": Key(Text("an event type"), required=True),
+                        "type": Key(EVENT, required=True),
                         "id": Key(EXPR),
                         "occurred_at": Key(EXPR),
-                        "identities": Key(MapOf(KIND, EXPR)),
+                        "identities": Key(MapOf(KIND, EXPR, least=1), required=True),
                         "properties": Key(MapOf(PROPERTY, EXPR)),
                     }
                 ),

@@ -190,7 +190,28 @@ def _part(kind: str, name: str, spot: Spot, hash_: str, parts: Parts) -> None:
         case "journey":
             parts.journeys[name] = (spot, hash_)
         case _:
-            pass  # sources are the connectors' business
+            parts.sources[name] = spot
+
+
+def check_source_file(path: Path) -> tuple[Definition | None, tuple[Diagnostic, ...]]:
+    """Return one mapping of a ``sources`` folder, and what is to be said of it alone.
+
+    Beside its workspace it is checked against events.yaml and profile.yaml; an error in any other
+    file is not looked at. None = it does not compile.
+    """
+    folder = path.absolute().parent.parent
+    reading = _Reading()
+    for name in ("events.yaml", "profile.yaml"):
+        if path.absolute().parent.name == "sources" and (folder / name).is_file():
+            _read(name, folder / name, reading)
+    if reading.parts.profile is None:
+        reading.parts.broken.add("profile/profile")
+    _read(f"sources/{path.name}", path, reading)
+    found = [*reading.found, *build(reading.parts, {}, "", lambda _: None)[1]]
+    own = tuple(each for each in found if each.mark.file == str(path))
+    sources = [each for each in reading.definitions.values() if each.kind == "source"]
+    refused = not sources or any(not each.warning for each in own)
+    return None if refused else sources[0], own
 
 
 def load_workspace(folder: Path, *overlays: Path) -> Workspace:

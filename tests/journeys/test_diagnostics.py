@@ -149,10 +149,24 @@ CASES = [
         "journeys/welcome.yaml:5:55: J003 unknown-key: 'of' stands only beside receipts (on: message....)",
     ),
     (
+        "J024 in a source",
+        "sources/billing.yaml",
+        "",
+        "source: billing\ntopic: t\nevents: [{type: order.placed, identities: {mail: record.mail}}]\n",
+        "sources/billing.yaml:3:44: J024 unknown-identity: profile.yaml declares no identity 'mail'; did you mean email?",
+    ),
+    (
+        "J025 in a source",
+        "sources/billing.yaml",
+        "",
+        "source: billing\ntopic: t\nformat: csv\nevents: [{type: order.placed, identities: {email: record.mail}}]\n",
+        "sources/billing.yaml:3:9: J025 wrong-format: csv does not go with topic; known: avro, json",
+    ),
+    (
         "J003 in a source",
         "sources/billing.yaml",
         "",
-        "source: billing\ntopic: t\nformats: avro\nevents: [{type: invoice.paid}]\n",
+        "source: billing\ntopic: t\nformats: avro\nevents: [{type: order.placed, identities: {email: record.mail}}]\n",
         "sources/billing.yaml:3:1: J003 unknown-key: 'formats' is not known here; did you mean format?",
     ),
     (
