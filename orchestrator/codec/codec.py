@@ -32,7 +32,7 @@ from orchestrator.records import (
 )
 
 TOPIC_RECORDS: Mapping[str, tuple[type[Record], ...]] = {
-    "events": (Event, Link, CatalogSwitch),
+    "events": (Event, Link, CatalogSwitch, Skip),
     "timeline": (Event, Merge, Absorb, CatalogSwitch, Model, Skip),
     "actions": (Action,),
     "deliveries": (Delivery,),

@@ -8,6 +8,7 @@ How to read this package, from the inside out:
 ``timers``, ``clock``   when a timer fires (the log decides), when to tick (an estimate)
 ``states``              the decoded write-back cache over the store
 ``catalogs``            which catalogs a partition's log has brought, and the sweep that follows
+``marks``, ``holding``  at which record a worker died; a partition that waits for an operator
 ``outputs``             what leaves a stage, as bytes: emits and dead letters
 ``processor``           one stage on one partition: records, timers, sweeps -> states and outputs
 ``task``                the processor's queue, position, log time and snapshots

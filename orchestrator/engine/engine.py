@@ -19,7 +19,17 @@ from orchestrator.engine import watchdog
 from orchestrator.engine.changelog import Cancelled
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.deadletters import DeadLetterGuard
-from orchestrator.engine.ports import Changelog, Chunk, Reader, Snapshot, TaskId, TickSender
+from orchestrator.engine.holding import Hold
+from orchestrator.engine.marks import Marks
+from orchestrator.engine.ports import (
+    Changelog,
+    Chunk,
+    FindSkip,
+    Reader,
+    Snapshot,
+    TaskId,
+    TickSender,
+)
 from orchestrator.engine.processor import Counters, Tools
 from orchestrator.engine.replay import Opened, StoreOpener, open_partition
 from orchestrator.engine.slots import Slot, Status, build_core
@@ -33,6 +43,11 @@ _CLAIM_PAUSE_S = 0.5
 """Between two questions to the group whether a dead partition is still ours."""
 _KEEP_DEADLINE_S = 5.0
 """For a commit that was in flight when a rebalance ended."""
+
+
+def no_skip(_topic: str, _partition: int, _offset: int, start: int) -> tuple[None, int]:
+    """Nobody gave an order."""
+    return None, start
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +70,8 @@ class Engine:
         stores: Opens local copies.
         ticks: Appends ticks.
         on_fatal: Ends the process.
+        marks: Notes at which record a process died; without, no partition is ever held.
+        find_skip: Finds an operator's order to pass over a record.
     """
 
     def __init__(
@@ -67,6 +84,8 @@ class Engine:
         stores: StoreOpener,
         ticks: TickSender,
         on_fatal: Callable[[BaseException], None],
+        marks: Marks | None = None,
+        find_skip: FindSkip = no_skip,
     ) -> None:
         self.config = config
         self.stages: Mapping[str, StageSpec] = {spec.stage.name: spec for spec in stages}
@@ -87,6 +106,8 @@ class Engine:
         self._stores = stores
         self._ticks = ticks
         self._on_fatal = on_fatal
+        self._marks = marks
+        self._find_skip = find_skip
         self._by_source = {spec.source: name for name, spec in self.stages.items()}
         self._guards = {
             name: DeadLetterGuard(config.dead_letters_minimum, config.dead_letters_share)
@@ -240,6 +261,7 @@ class Engine:
             slot.id, slot.changelog, self._stores, slot.cancelled.is_set, slot.progress
         )
         try:
+            hold = self._hold(slot, spec, opened.meta.position)
             core = build_core(
                 slot.id,
                 spec.stage,
@@ -248,11 +270,31 @@ class Engine:
                 opened,
                 self._tools,
                 self.config,
+                slot.mark,
+                hold,
             )
         except BaseException:
             opened.store.close()
             raise
         return opened, core
+
+    def _hold(self, slot: Slot, spec: StageSpec, position: int) -> Hold | None:
+        if self._marks is None:
+            return None
+        slot.mark = slot.mark or self._marks.open(slot.id)
+        offset = slot.mark.held
+        if offset is None or offset < position:
+            return None
+        hold = Hold(spec.source, slot.id.partition, offset, self._find_skip)
+        _log.error(
+            "partition is held",
+            topic=hold.topic,
+            partition=hold.partition,
+            offset=offset,
+            why=str(hold),
+            try_again=f"remove {self._marks.path(slot.id)} and restart",
+        )
+        return hold
 
     async def _start(self, slot: Slot) -> None:
         """Seek first, mark running second, resume third.

@@ -288,5 +288,9 @@ class TopicNames(Protocol):
         ...
 
 
+FindSkip = Callable[[str, int, int, int], tuple[str | None, int]]
+"""(topic, partition, offset, from where to search) -> (reason of the order to skip that offset; None =
+there is none, how far the search came). Blocks."""
+
 ResolveCatalog = Callable[[CatalogSwitch], Catalog]
 """Compiles the catalog that a switch names; raises DefinitionMissing. Runs in a thread."""

@@ -14,20 +14,28 @@ from typing import Generic
 from orchestrator.engine import deadletters
 from orchestrator.engine.catalogs import CatalogBook, Catalogs, Step
 from orchestrator.engine.decoding import Blocked, Decoder
+from orchestrator.engine.holding import Skipped
 from orchestrator.engine.outputs import OutputEncoder
 from orchestrator.engine.ports import Envelope, Headers, LogRecord, Output, Store, TaskId
 from orchestrator.engine.states import Entry, States
 from orchestrator.engine.timers import Timers, due_of, key_of
 from orchestrator.errors import (
     DecodeError,
+    FatalError,
     InputError,
     OversizeError,
     PoisonError,
     UnavailableError,
 )
+from orchestrator.observability import get_logger
+from orchestrator.partitioning import partition_for
 from orchestrator.records import Absorb, CatalogSwitch, Event, Link, Merge, Model, Skip, Tick
 from orchestrator.stages.catalog import Catalog
 from orchestrator.stages.protocol import Emit, GivesUp, Input, S, Stage
+
+SAMPLE = 63
+"""Of so many keys plus one, one is held against the partitioner."""
+_log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -39,6 +47,8 @@ class Counters:
     timers: int = 0
     swept: int = 0
     switches: int = 0
+    misplaced: int = 0
+    """Sampled keys that lay on another partition than their own."""
     dead: dict[str, int] = field(default_factory=dict)
     """Dead letters by cause."""
 
@@ -49,6 +59,7 @@ class Counters:
         self.timers += other.timers
         self.swept += other.swept
         self.switches += other.switches
+        self.misplaced += other.misplaced
         for cause, count in other.dead.items():
             self.dead[cause] = self.dead.get(cause, 0) + count
 
@@ -132,6 +143,8 @@ class Processor(Generic[S]):
                     key = self._stage.key(item)
                     if not key or key.startswith("\0"):
                         raise InputError(f"{key!r} cannot be a key", cause="bad_key")
+                    if not self.counters.events & SAMPLE:
+                        self._check_partition(record)
                 case Tick():
                     self.counters.ticks += 1
                     return
@@ -158,6 +171,10 @@ class Processor(Generic[S]):
         )
         if failed is not None:
             self._dead_record(record, now, failed)
+
+    def skip(self, record: LogRecord, now: int, reason: str) -> None:
+        """Pass over one record by an operator's order; it becomes a dead letter."""
+        self._dead_record(record, now, Skipped(reason))
 
     def fire(self, timer: bytes) -> bool:
         """Fire one index entry; return whether it was still valid.
@@ -221,6 +238,22 @@ class Processor(Generic[S]):
             partition=self._task.partition,
             partitions=self._partitions,
         )
+
+    def _check_partition(self, record: LogRecord) -> None:
+        """Alarm if a producer's partitioner is not ours: one key would have two states."""
+        wanted = partition_for(record.key or b"", self._partitions)
+        if wanted == self._task.partition:
+            return
+        self.counters.misplaced += 1
+        if self.counters.misplaced & (self.counters.misplaced - 1) == 0:  # 1, 2, 4, 8, ...
+            _log.error(
+                "a key lies on the wrong partition: a producer does not use murmur2_random",
+                topic=self._source,
+                partition=self._task.partition,
+                offset=record.offset,
+                wanted=wanted,
+                seen=self.counters.misplaced,
+            )
 
     def _entry(self, key: str) -> Entry[S]:
         try:
@@ -294,6 +327,8 @@ class Processor(Generic[S]):
         except UnavailableError as away:
             self.states.restore(key, entry, self.catalogs.ordinal)
             raise Blocked(away) from away
+        except FatalError:
+            raise  # ours, not the input's: a topic whose records were not prepared
         except Exception as error:  # noqa: BLE001 - a stage's bug must cost one input and no more
             self.states.restore(key, entry, self.catalogs.ordinal)
             return error

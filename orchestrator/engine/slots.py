@@ -10,6 +10,8 @@ from typing import Any
 from orchestrator.engine import meta as metas
 from orchestrator.engine.catalogs import Catalogs
 from orchestrator.engine.config import EngineConfig
+from orchestrator.engine.holding import Hold
+from orchestrator.engine.marks import Mark
 from orchestrator.engine.ports import Changelog, Snapshot, Store, TaskId
 from orchestrator.engine.processor import Processor, Tools
 from orchestrator.engine.replay import Opened, Progress
@@ -40,6 +42,7 @@ class Slot:
         self.status = Status.OPENING
         self.store: Store | None = None
         self.core: PartitionTask | None = None
+        self.mark: Mark | None = None
         self.progress = Progress()
         """Of its opening."""
         self.known_end = 0
@@ -82,6 +85,9 @@ class Slot:
         if self.store is not None:
             self.store.close()
             self.store = None
+        if self.mark is not None:
+            self.mark.close()
+            self.mark = None
 
 
 def build_core(
@@ -92,6 +98,8 @@ def build_core(
     opened: Opened,
     tools: Tools,
     config: EngineConfig,
+    mark: Mark | None = None,
+    hold: Hold | None = None,
 ) -> PartitionTask:
     """Return the task over an opened store. Blocks: its catalogs may have to be compiled.
 
@@ -108,4 +116,4 @@ def build_core(
     )
     catalogs = Catalogs(meta, tools.book, sweeps=stage.sweeps)
     processor = Processor(task, stage, source, partitions, tools, store, states, timers, catalogs)
-    return PartitionTask(task, config, meta, processor)
+    return PartitionTask(task, config, meta, processor, mark, hold)

@@ -11,6 +11,8 @@ from typing import Any
 from orchestrator.engine.clock import LogClock, TickState
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.decoding import Blocked
+from orchestrator.engine.holding import Held, Hold
+from orchestrator.engine.marks import Mark
 from orchestrator.engine.meta import Meta
 from orchestrator.engine.ports import Chunk, Snapshot, TaskId
 from orchestrator.engine.processor import Processor
@@ -26,7 +28,13 @@ class PartitionTask:
     """
 
     def __init__(
-        self, task: TaskId, config: EngineConfig, meta: Meta, processor: Processor[Any]
+        self,
+        task: TaskId,
+        config: EngineConfig,
+        meta: Meta,
+        processor: Processor[Any],
+        mark: Mark | None = None,
+        hold: Hold | None = None,
     ) -> None:
         self.id = task
         self.processor = processor
@@ -44,6 +52,9 @@ class PartitionTask:
         self.total = 0
         """Inputs since the task was opened: what the watchdog looks at."""
         self.snapshots = 0
+        self.hold = hold
+        """In front of it the task stops and asks."""
+        self._mark = mark
         self._config = config
         self._queue: deque[Chunk] = deque()
         self._index = 0
@@ -99,6 +110,8 @@ class PartitionTask:
                 left = self._step_chunk(self._queue[0], left)
         except Blocked as blocked:
             self.blocked = blocked
+        if self._mark is not None:
+            self._mark.away()  # not in a `finally`: what ends the process shall leave its mark
         done = self.total - before
         if done:
             self._last_record = mono
@@ -116,10 +129,15 @@ class PartitionTask:
 
     def _step_chunk(self, chunk: Chunk, left: int) -> int:
         records, processor = chunk.records, self.processor
-        timers = processor.timers
+        timers, mark = processor.timers, self._mark
         while self._index < len(records) and left > 0:
             record = records[self._index]
             if record.offset >= self.position:
+                hold = self.hold
+                if hold is not None and hold.offset == record.offset and hold.order is None:
+                    raise Held(hold)
+                if mark is not None:
+                    mark.at(record.offset)
                 now = max(record.timestamp, self.log_time)
                 limit = (now + 1).to_bytes(8, "big")
                 while left > 0 and timers.first(limit) is not None:
@@ -127,7 +145,11 @@ class PartitionTask:
                     left -= 1
                 if left <= 0:
                     return 0
-                processor.record(record, now)
+                if hold is not None and hold.offset == record.offset:
+                    processor.skip(record, now, hold.order or "")
+                    self.hold = None
+                else:
+                    processor.record(record, now)
                 self.log_time = now
                 self.position = record.offset + 1
                 self._count(1)
