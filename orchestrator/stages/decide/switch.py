@@ -13,6 +13,7 @@ from orchestrator import ids
 from orchestrator.stages.catalog import Choose, Send, Wait, WaitFor
 from orchestrator.stages.decide import lifecycle, waits, whens
 from orchestrator.stages.decide.entries import cancel_pending, end
+from orchestrator.stages.decide.following import next_surviving, same_step
 from orchestrator.stages.decide.reactions import recheck
 from orchestrator.stages.decide.steps import go_on
 from orchestrator.stages.decide.timers import end_overdue
@@ -64,8 +65,8 @@ def _entry(turn: Turn, entry: Entry) -> None:
 
 def _follow(turn: Turn, entry: Entry, former: Journey | None, live: Journey) -> None:
     """Move an entry to the live definition; it keeps its position."""
-    place = _place(entry, former, live)
-    step = live.steps.get(entry.step) or _renamed(live, entry.step)
+    place = next_surviving(entry.step, former, live)
+    step = same_step(live, entry.step)
     if entry.pending is not None and (step is None or not isinstance(step.do, Send | Choose)):
         cancel_pending(turn, entry, "not_live")
     entry.version = live.version
@@ -85,10 +86,6 @@ def _follow(turn: Turn, entry: Entry, former: Journey | None, live: Journey) -> 
     _leave_at(turn, entry, place)
 
 
-def _renamed(live: Journey, step_id: str) -> Step | None:
-    return next((step for step in live.steps.values() if step.was == step_id), None)
-
-
 def _rename(entry: Entry, live: Journey) -> None:
     """Carry what is kept by step id over to the new names."""
     for step in live.steps.values():
@@ -100,18 +97,6 @@ def _rename(entry: Entry, live: Journey) -> None:
         for hit in entry.hits:
             if hit.step == step.was:
                 hit.step = step.id
-
-
-def _place(entry: Entry, former: Journey | None, live: Journey) -> str | None:
-    """Return the next step that survives, in the order of the definition that the entry had."""
-    if former is None or entry.step not in former.steps:
-        return live.first
-    order = list(former.steps)
-    for step_id in order[order.index(entry.step) + 1 :]:
-        step = live.steps.get(step_id) or _renamed(live, step_id)
-        if step is not None:
-            return step.id
-    return None
 
 
 def _stay(turn: Turn, entry: Entry, step: Step) -> None:
