@@ -86,9 +86,8 @@ def _check(registry: RegistryClient, one: Contract) -> tuple[Finding, str]:
         return "missing", "run `orchestrator schemas register`"
     level = registry.compatibility(one.subject)
     if level != RULE:
-        return "rule", f"{level or 'the registry-wide rule'} instead of {RULE}: run " + (
-            "`orchestrator schemas register`"
-        )
+        now = level or "the registry-wide rule"
+        return "rule", f"{now} instead of {RULE}: run `orchestrator schemas register`"
     return "registered", ""
 
 
