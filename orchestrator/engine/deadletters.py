@@ -6,7 +6,7 @@ from collections import deque
 
 from orchestrator.engine.ports import DeadTally, LogRecord, Output, TaskId
 from orchestrator.errors import PoisonError
-from orchestrator.kafka.dead_letters import dead_letter_headers
+from orchestrator.kafka.dead_letters import dead_letter_headers, fitted
 
 MINUTE_S = 60.0
 
@@ -30,7 +30,8 @@ def for_record(
         original=record.headers,
     )
     tally = DeadTally(task.stage, cause_of(error))
-    return Output(topic, record.key, record.value, headers, now, tally)
+    value, told = fitted(record.key, record.value, headers)
+    return Output(topic, record.key, value, list(told), now, tally)
 
 
 def for_key(

@@ -15,6 +15,11 @@ Headers = Sequence[tuple[str, bytes]]
 MAX_MESSAGE = 500
 """Characters of an error's text that travel."""
 _PREFIX = "__connect.errors."
+MAX_BYTES = 8 * 1024 * 1024
+"""The dead-letters topic's ``max.message.bytes``: what hosted Kafkas still allow. Compressed records
+of other topics may unpack to more than those topics take."""
+_OVERHEAD = 1024
+"""Of a batch with one record, generously."""
 DOING, AT = "orchestrator.doing", "orchestrator.at"
 """Headers of a dead letter that is no record: what a stage did with a key, and at which instant."""
 
@@ -167,3 +172,16 @@ def why_not_replayable(letter: DeadLetter, topics: frozenset[str]) -> str:
     if letter.topic not in topics:
         return f"{letter.topic or 'its topic'} is none of this deployment's topics"
     return ""
+
+
+def fitted(key: bytes | None, value: bytes | None, headers: Headers) -> tuple[bytes | None, Headers]:
+    """Return value and headers of a dead letter so that its topic takes it.
+
+    Only what unpacks to megabytes is ever cut: the headers say so (``truncated`` = the original's
+    size), and where the original lies, which stays readable there until its topic's retention.
+    """
+    size = sum(len(name) + len(said) for name, said in headers) + len(key or b"") + _OVERHEAD
+    if value is None or len(value) + size <= MAX_BYTES:
+        return value, headers
+    told = [*headers, (_PREFIX + "truncated", str(len(value)).encode())]
+    return value[: max(MAX_BYTES - size - _OVERHEAD, 0)], told

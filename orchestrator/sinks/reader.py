@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from orchestrator.codec import Codec
 from orchestrator.errors import DecodeError
 from orchestrator.kafka.clients import consumer_config
-from orchestrator.kafka.dead_letters import dead_letter_headers
+from orchestrator.kafka.dead_letters import dead_letter_headers, fitted
 from orchestrator.kafka.decoding import decode_blocking
 from orchestrator.kafka.topics import Topology
 from orchestrator.observability import get_logger, metrics
@@ -198,7 +198,8 @@ class Reader:
             original=original,
         )
         at = message.timestamp()[1] if self._log_clock else 0
-        write = Write(self._dead_letters, message.key(), message.value(), headers, timestamp=at)
+        value, told = fitted(message.key(), message.value(), headers)
+        write = Write(self._dead_letters, message.key(), value, list(told), timestamp=at)
         return Item(offset, None, write)
 
     @property
