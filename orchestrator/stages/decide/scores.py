@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orchestrator.stages.decide.state import TraitState
 
 _MOST_HALF_LIVES = 1_000
-"""A double ends there: what has decayed (or would grow back) further is taken as 0 (or that far)."""
+"""A double ends there: what has decayed (or would grow back) further is 0 (or grown that far)."""
 
 _SLACK_MS = 1_000
 """The logarithm is off by less than a few ms, even over centuries; the search makes it exact."""
@@ -52,26 +52,22 @@ def next_change(
     value = current(state, now, half_life_ms)
     if not bound or not value or (bound < 0) != (value < 0) or abs(bound) > abs(value):
         return None
-    half_lives = log2(value / bound)
-    if half_lives > _MOST_HALF_LIVES:
-        return None
+    # Signs are compared above, not by a quotient: one of a tiny bound rounds to -0.0 or overflows.
+    half_lives = log2(abs(value) / abs(bound))
+    end = state.at + _MOST_HALF_LIVES * half_life_ms
+    guess = end if half_lives > _MOST_HALF_LIVES else min(now + int(half_lives * half_life_ms), end)
     before = truth(value)
     size = abs(bound)
-    reached = _first(
-        lambda at: abs(current(state, at, half_life_ms)) <= size, now, half_lives, half_life_ms
-    )
-    passed = _first(
-        lambda at: abs(current(state, at, half_life_ms)) < size, now, half_lives, half_life_ms
-    )
+    reached = _first(lambda at: abs(current(state, at, half_life_ms)) <= size, now, guess)
+    passed = _first(lambda at: abs(current(state, at, half_life_ms)) < size, now, guess)
     for instant in (reached, passed):
         if instant > now and truth(current(state, instant, half_life_ms)) != before:
             return instant
     return None
 
 
-def _first(reached: Callable[[int], bool], now: int, half_lives: float, half_life_ms: int) -> int:
+def _first(reached: Callable[[int], bool], now: int, guess: int) -> int:
     """Return the first instant >= ``now`` at which ``reached``; it stays true once it is."""
-    guess = now + int(half_lives * half_life_ms)
     low, high = max(guess - _SLACK_MS, now - 1), guess + _SLACK_MS
     while high - low > 1:
         middle = (low + high) // 2

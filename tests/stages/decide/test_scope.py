@@ -197,7 +197,7 @@ COMPARISONS = st.sampled_from(sorted(COMPARE))
 
 @given(
     st.floats(0.01, 1e6) | st.floats(-1e6, -0.01),
-    st.floats(0.01, 1e6) | st.floats(-10, 10) | st.sampled_from([1.0, 0.5, 4.0]),
+    st.floats(0.01, 1e6) | st.floats(-10, 10) | st.sampled_from([1.0, 0.5, 4.0, 5e-324, -5e-324]),
     st.integers(1000, 90 * DAY),
     st.integers(-300_000, 10 * DAY),
     COMPARISONS,
@@ -236,7 +236,8 @@ def test_a_score_crosses_exactly(value, bound, half_life, age, comparison):
         (8.0, ">", -5e-324, None),
         (8.0, ">", 0, None),
         (0.0, ">", 1, None),
-        (8.0, ">", 1e-320, None),
+        (8.0, ">", 5e-324, 1000),
+        (-8.0, "<", -1e-320, 1000),
     ],
 )
 def test_scores_cross_towards_zero_only(value, comparison, bound, days):
