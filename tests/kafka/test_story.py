@@ -14,6 +14,7 @@ import pytest
 from orchestrator.cli.demo.narration import Narrator
 from orchestrator.cli.demo.story import Story
 from orchestrator.cli.output import Output
+from orchestrator.errors import CouldNotRun
 from orchestrator.testing.caller import Caller
 from orchestrator.testing.observer import Observer
 from orchestrator.testing.stack import Stack
@@ -77,6 +78,20 @@ def test_the_story_that_the_demo_tells(stack, observer, capsys):
     why = json.loads(stack.run("customer", "why", "acme-42", "follow-up", "--output", "json"))
     assert why["answer"].startswith("follow-up: cancelled by pricing.viewed")
     assert [d["reason"] for d in why["decisions"]] == ["interrupted"]
+
+
+def test_customer_show_finds_a_customer_by_identity(stack):
+    """An e-mail address leads to the customer: profile, consent, decisions; unknown names say so."""
+    shown = json.loads(stack.run("customer", "show", "account_id:acme-42", "--output", "json"))
+    assert shown["customer"] == "acme-42"
+    assert shown["traits"]["name"] == "Anna"
+    assert {"channel": "email", "category": "education", "granted": True}.items() <= shown[
+        "consent"
+    ][0].items()
+    assert shown["entries"] == []
+    assert "hot-lead: sent on sales" in stack.run("customer", "show", "acme-42")
+    with pytest.raises(CouldNotRun, match="no customer or identity 'nobody' is known here"):
+        stack.run("customer", "show", "nobody")
 
 
 def test_twin_clicked_means_no_in_app(stack, observer):
