@@ -189,13 +189,14 @@ def read_all(settings: Settings) -> Iterator[DeadLetter]:
         BrokerUnavailable: Kafka does not answer.
         TopologyError: The topic is missing.
     """
+    from orchestrator.kafka.dead_letters import read_message
     from orchestrator.kafka.reading import read_partition
     from orchestrator.kafka.topics import Topology
 
     topology = Topology(settings)
     for partition in range(topology.partitions("dead-letters")):
         for message in read_partition(settings, topology.name("dead-letters"), partition):
-            yield _letter(message)
+            yield read_message(message)
 
 
 def read_one(settings: Settings, place: tuple[int, int]) -> DeadLetter:
@@ -206,6 +207,7 @@ def read_one(settings: Settings, place: tuple[int, int]) -> DeadLetter:
         BrokerUnavailable: Kafka does not answer.
     """
     from orchestrator.errors import UsageError
+    from orchestrator.kafka.dead_letters import read_message
     from orchestrator.kafka.reading import PartitionReader
     from orchestrator.kafka.topics import Topology
 
@@ -217,22 +219,8 @@ def read_one(settings: Settings, place: tuple[int, int]) -> DeadLetter:
             first, end = reader.bounds()
             message = reader.peek(offset + 1) if first <= offset < end else None
         if message is not None and message.offset() == offset:
-            return _letter(message)
+            return read_message(message)
     raise UsageError(f"there is no dead letter {partition}:{offset}: see `orchestrator dlq list`")
-
-
-def _letter(message: Any) -> DeadLetter:
-    from orchestrator.kafka.dead_letters import read
-    from orchestrator.kafka.reading import headers_of
-
-    return read(
-        message.partition(),
-        message.offset(),
-        message.timestamp()[1],
-        message.key(),
-        message.value(),
-        headers_of(message),
-    )
 
 
 def send_back(settings: Settings, letters: Sequence[DeadLetter]) -> None:

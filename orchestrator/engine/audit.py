@@ -19,6 +19,7 @@ from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.engine import StageSpec
 from orchestrator.engine.findings import Difference, Findings, changes, described
+from orchestrator.engine.holding import Skipped
 from orchestrator.engine.matching import Item, Matcher
 from orchestrator.engine.meta import Meta, TransactionReader
 from orchestrator.engine.ports import Output, TaskId
@@ -27,8 +28,9 @@ from orchestrator.engine.rerun import Rerun, StateDifference
 from orchestrator.engine.simulated import SimulatedRecord
 from orchestrator.engine.store import Stores
 from orchestrator.errors import ChangelogTorn, CouldNotRun, DecodeError
+from orchestrator.kafka import dead_letters
 from orchestrator.kafka.decoding import decode_now
-from orchestrator.kafka.reading import PartitionReader, headers_of
+from orchestrator.kafka.reading import PartitionReader, headers_of, read_partition
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import Action, Decision, Record
 
@@ -72,6 +74,8 @@ class Audit:
         self.outputs = outputs
         self.stores = Stores(folder)
         self.progress = progress
+        self.skips: dict[int, dict[int, str]] = {}
+        """By partition: offset -> reason."""
         self._codec = codec
         self.findings = Findings(stage=spec.stage.name)
 
@@ -82,11 +86,23 @@ class Audit:
             LogCut: Records that the state stems from have been deleted.
             UnavailableError: Kafka, the registry or a definition is away.
         """
+        self._find_skips()
         for partition in range(self.spec.partitions):
             with ExitStack() as stack:
                 _Partition(self, partition, stack).run()
             self.findings.partitions += 1
         return self.findings
+
+    def _find_skips(self) -> None:
+        """Find what an operator passed over: each such record has become a dead letter."""
+        topology = self.topology
+        for number in range(topology.partitions("dead-letters")):
+            topic = topology.name("dead-letters")
+            for message in read_partition(topology.settings, topic, number):
+                letter = dead_letters.read_message(message)
+                if letter.cause == Skipped.cause and letter.stage == self.spec.stage.name:
+                    where = self.skips.setdefault(letter.from_partition, {})
+                    where[letter.from_offset] = letter.message
 
     # -- for the partitions ---------------------------------------------------------------------
 
@@ -126,6 +142,7 @@ class _Partition:
             audit.stores,
             first,
             self._take,
+            audit.skips.get(partition),
         )
         stack.callback(self._rerun.close)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.engine import StageSpec
+from orchestrator.engine.holding import Hold
 from orchestrator.engine.meta import Meta
 from orchestrator.engine.ports import Chunk, LogRecord, Output, TaskId
 from orchestrator.engine.processor import Tools
@@ -44,6 +45,7 @@ class Rerun:
         stores: Where the rerun keeps its states: an empty place of its own.
         first: Offset of the log's first record.
         take: Gets everything that leaves, in order.
+        skips: Offset -> reason, of the records that an operator passed over.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Rerun:
         stores: StoreOpener,
         first: int,
         take: Callable[[Output], None],
+        skips: Mapping[int, str] | None = None,
     ) -> None:
         self._store = stores.open(task)
         opened = Opened(self._store, Meta(position=first), 0, 0)
@@ -65,6 +68,7 @@ class Rerun:
         self._source = spec.source
         self._partition = task.partition
         self._take = take
+        self._skips = skips or {}
 
     @property
     def position(self) -> int:
@@ -82,16 +86,13 @@ class Rerun:
         Raises:
             UnavailableError: A schema or a definition cannot be had.
         """
-        core = self._core
-        if end <= core.position:
-            return
-        core.offer(Chunk(self._source, self._partition, core.position, end, records), 0.0)
-        while core.position < end:
-            core.step(STEP_INPUTS, 0.0)
-            if core.blocked is not None:
-                core.blocked.remedy()
-                core.blocked = None
-            self._flush()
+        for offset in sorted(self._skips):
+            if self._core.position <= offset < end:
+                hold = Hold(self._source, self._partition, offset, _no_search)
+                hold.order = self._skips[offset]
+                self._core.hold = hold
+                self._run([one for one in records if one.offset <= offset], offset + 1)
+        self._run([one for one in records if one.offset >= self._core.position], end)
 
     def settle(
         self, committed: Mapping[bytes, bytes], limit: int | None
@@ -139,6 +140,18 @@ class Rerun:
             value = states.value_of(states.get(key, 0).state)
         return value
 
+    def _run(self, records: Sequence[LogRecord], end: int) -> None:
+        core = self._core
+        if end <= core.position:
+            return
+        core.offer(Chunk(self._source, self._partition, core.position, end, records), 0.0)
+        while core.position < end:
+            core.step(STEP_INPUTS, 0.0)
+            if core.blocked is not None:
+                core.blocked.remedy()
+                core.blocked = None
+            self._flush()
+
     def _flush(self) -> None:
         core = self._core
         snapshot = core.snapshot(0.0)
@@ -146,3 +159,7 @@ class Rerun:
         core.committed(snapshot)
         for output in snapshot.outputs:
             self._take(output)
+
+
+def _no_search(topic: str, partition: int, offset: int, start: int) -> tuple[str | None, int]:
+    raise AssertionError(f"{topic} {partition}: {offset} is no hold ({start})")

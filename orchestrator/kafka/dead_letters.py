@@ -8,8 +8,12 @@ it was and why it lies there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
 
 Headers = Sequence[tuple[str, bytes]]
 MAX_MESSAGE = 500
@@ -78,6 +82,8 @@ class DeadLetter(Struct, kw_only=True):
     value: bytes | None
     headers: list[tuple[str, bytes]]
     """The original's own."""
+    truncated: int = 0
+    """The original's size in bytes if only its beginning is here; 0: all of it is."""
 
     @property
     def name(self) -> str:
@@ -117,6 +123,20 @@ def read(
         key=key,
         value=value,
         headers=[(name, text) for name, text in headers if not name.startswith(_PREFIX)],
+        truncated=max(_number(said.get("truncated", "")), 0),
+    )
+
+
+def read_message(message: Message) -> DeadLetter:
+    """Return the dead letter in a fetched message."""
+    given: Any = message.headers() or ()
+    return read(
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        [(name, value or b"") for name, value in given],
     )
 
 
@@ -143,6 +163,7 @@ REMEDIES = {
     "identity in profile.yaml",
     "oversize": "an output is too large: shorten the message's content, apply, then replay",
     "too_large": "the source must send smaller events",
+    "skipped": "it killed its worker, and an operator passed over it: after an upgrade, replay",
     "stage_error": "a fault of this program or of a definition, see the message: after the "
     "upgrade or the next apply, replay",
 }
@@ -171,10 +192,17 @@ def why_not_replayable(letter: DeadLetter, topics: frozenset[str]) -> str:
         return f"it did not come from Kafka but from {letter.topic or 'outside'}: send it again"
     if letter.topic not in topics:
         return f"{letter.topic or 'its topic'} is none of this deployment's topics"
+    if letter.truncated:
+        return (
+            f"only a part of its {letter.truncated} bytes is here; the original lies on "
+            f"{letter.topic} {letter.from_partition}:{letter.from_offset} until its retention"
+        )
     return ""
 
 
-def fitted(key: bytes | None, value: bytes | None, headers: Headers) -> tuple[bytes | None, Headers]:
+def fitted(
+    key: bytes | None, value: bytes | None, headers: Headers
+) -> tuple[bytes | None, Headers]:
     """Return value and headers of a dead letter so that its topic takes it.
 
     Only what unpacks to megabytes is ever cut: the headers say so (``truncated`` = the original's

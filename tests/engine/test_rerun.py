@@ -68,8 +68,6 @@ def test_every_checkpoint_is_reached_byte_for_byte(seed):
         limit = run_to(run, world, meta)
         assert list(run.settle(states, limit)) == []
         assert run.log_time == meta.log_time
-    if any(meta.sweep is not None for meta, _ in checkpoints(world)[-1:]):
-        return  # a sweep has emitted for states that the changelog does not hold yet
     assert Counter(map(plain, outputs)) == Counter(map(plain, world.outputs))
 
 
