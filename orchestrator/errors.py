@@ -23,6 +23,7 @@
     |   |-- StalledError        assigned, no error, no progress
     |   `-- TopologyError       topics are not as the design needs; names the command that fixes it
     `-- CouldNotRun             a command could not do its work                             (exit 3)
+        `-- AccessRefused       Kafka answers, and does not let us in: credentials, trust, grants
 
 Decided at three named places: decode (codec), stage (engine/task), produce (engine/changelog).
 """
@@ -135,3 +136,7 @@ class TopologyError(FatalError):
 
 class CouldNotRun(OrchestratorError):  # noqa: N818
     """A command could not do its work, for a reason outside its input."""
+
+
+class AccessRefused(CouldNotRun):
+    """Kafka is there and does not let us in: log-in, certificates or grants. Waiting helps nothing."""

@@ -95,15 +95,21 @@ def _wait_for_broker(settings: Settings) -> None:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
+    from orchestrator.errors import BrokerUnavailable
+    from orchestrator.kafka.access import Doorkeeper
     from orchestrator.kafka.clients import admin_config
     from orchestrator.observability import get_logger
 
-    client = AdminClient(admin_config(settings))
+    door = Doorkeeper(settings)
+    client = AdminClient(admin_config(settings, error_cb=door.hear))
     while True:
         try:
             client.list_topics(timeout=5)
         except KafkaException as error:
-            get_logger(__name__).warning("waiting for the broker", why=str(error))
+            verdict = door.verdict("the worker cannot start", error, client)
+            if not isinstance(verdict, BrokerUnavailable):
+                raise verdict from error
+            get_logger(__name__).warning("waiting for the broker", why=str(verdict))
             time.sleep(RETRY_S)
         else:
             return

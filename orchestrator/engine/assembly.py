@@ -20,12 +20,8 @@ from orchestrator.engine.ports import Codec, ResolveCatalog, TaskId
 from orchestrator.engine.processor import Tools
 from orchestrator.engine.store import Stores
 from orchestrator.engine.ticks import KafkaTicks, NoTicks
-from orchestrator.kafka.clients import (
-    aiokafka_credentials,
-    bootstrap_servers,
-    consumer_config,
-    producer_config,
-)
+from orchestrator.kafka.clients import bootstrap_servers, consumer_config, producer_config
+from orchestrator.kafka.login import aiokafka_credentials
 from orchestrator.kafka.topics import Topology
 from orchestrator.observability import metrics
 from orchestrator.settings import Settings

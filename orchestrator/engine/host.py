@@ -23,6 +23,7 @@ from faust.stores import STORES
 from mode.worker import Worker
 
 from orchestrator.engine.engine import Engine
+from orchestrator.engine.faust_login import faust_credentials
 from orchestrator.engine.faust_pages import add_pages
 from orchestrator.engine.faust_seams import FAUST_LOG, EngineTransport, GroupReader
 from orchestrator.engine.faust_tables import EngineTableManager
@@ -106,7 +107,7 @@ def create_app(
     app = EngineApp(
         app_id,
         broker=[f"kafka://{broker}" for broker in brokers],
-        broker_credentials=_faust_credentials(credentials),
+        broker_credentials=faust_credentials(credentials),
         store="engine://",
         datadir=str(data_dir),
         autodiscover=False,
@@ -164,21 +165,6 @@ def _delivery(app: EngineApp) -> Callable[[AsyncIterable[Chunk]], Any]:
                 die(error)
 
     return deliver
-
-
-def _faust_credentials(given: Mapping[str, Any]) -> Any:
-    protocol = given.get("security_protocol", "PLAINTEXT")
-    context = given.get("ssl_context")
-    if protocol == "PLAINTEXT":
-        return None
-    if protocol == "SSL":
-        return faust.SSLCredentials(context)
-    return faust.SASLCredentials(
-        username=given["sasl_plain_username"],
-        password=given["sasl_plain_password"],
-        mechanism=given["sasl_mechanism"],
-        ssl_context=context,
-    )
 
 
 class Host(Worker):  # type: ignore[misc]

@@ -1,20 +1,17 @@
 """Configurations of every Kafka client of ours, from the ``kafka`` section of the settings.
 
 One section serves two client libraries: librdkafka takes its own names; aiokafka, which carries
-Faust, gets a translation. The operator's properties lie over our defaults, what a role cannot do
-without lies over both.
+Faust, gets a translation (``orchestrator.kafka.login``). The operator's properties lie over our
+defaults, what a role cannot do without lies over both.
 """
 
 from __future__ import annotations
 
 import logging
-import ssl
 from collections import Counter
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.errors import SettingsError
 from orchestrator.layers import Secret
 
 if TYPE_CHECKING:
@@ -73,9 +70,9 @@ def common_config(settings: Settings, **extra: Any) -> dict[str, Any]:
         **_DEFAULTS,
         "client.id": settings.app.id,
         "logger": _logger,
-        "error_cb": _on_error,
+        "error_cb": log_error,
         "log_level": 4,
-        **_plain(settings.kafka),
+        **revealed(settings.kafka),
         **extra,
     }
 
@@ -103,15 +100,22 @@ def consumer_config(settings: Settings, group: str, **extra: Any) -> dict[str, A
     return {**common, **_CONSUMER_RULES, "group.id": group, **extra}
 
 
-def _without(config: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name not in names}
+def bootstrap_servers(settings: Settings) -> list[str]:
+    """Return the brokers' addresses, ``host:port`` each."""
+    text = settings.kafka.get("bootstrap.servers") or settings.kafka.get("metadata.broker.list")
+    return [server.strip() for server in str(text).split(",") if server.strip()]
 
 
-def _plain(properties: dict[str, Any]) -> dict[str, Any]:
+def revealed(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the properties as libraries take them: secrets in clear, never to be kept or shown."""
     return {
         name: value.reveal() if isinstance(value, Secret) else value
         for name, value in properties.items()
     }
+
+
+def _without(config: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in names}
 
 
 # ---------------------------------------------------------------------- logging in outages
@@ -143,75 +147,7 @@ _logger = logging.getLogger("orchestrator.kafka.client")
 _logger.addFilter(Calm())
 
 
-def _on_error(error: KafkaError) -> None:
+def log_error(error: KafkaError) -> None:
     """Log a client's state; the role that waits decides what it means."""
     level = logging.ERROR if error.fatal() else logging.WARNING
     _logger.log(level, "%s %s", error.name(), error.str())
-
-
-# --------------------------------------------------------------------------------- aiokafka
-
-
-def aiokafka_credentials(settings: Settings) -> dict[str, Any]:
-    """Return the keyword arguments by which aiokafka's clients log in as librdkafka's do.
-
-    The keys are a subset of ``security_protocol``, ``sasl_mechanism``, ``sasl_plain_username``,
-    ``sasl_plain_password`` and ``ssl_context``.
-
-    Raises:
-        SettingsError: The set-up is one that aiokafka cannot be told yet.
-    """
-    given = _plain(settings.kafka)
-    protocol = str(given.get("security.protocol", "plaintext")).upper()
-    credentials: dict[str, Any] = {"security_protocol": protocol}
-    if protocol in {"SSL", "SASL_SSL"}:
-        credentials["ssl_context"] = _ssl_context(given)
-    if protocol.startswith("SASL_"):
-        mechanism = str(given.get("sasl.mechanism", given.get("sasl.mechanisms", ""))).upper()
-        if mechanism not in {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}:
-            raise SettingsError(
-                f"kafka.sasl.mechanism: {mechanism or 'missing'}: the worker speaks PLAIN, "
-                "SCRAM-SHA-256 and SCRAM-SHA-512"
-            )
-        credentials |= {
-            "sasl_mechanism": mechanism,
-            "sasl_plain_username": given.get("sasl.username"),
-            "sasl_plain_password": given.get("sasl.password"),
-        }
-    return credentials
-
-
-def bootstrap_servers(settings: Settings) -> list[str]:
-    """Return the brokers' addresses, ``host:port`` each."""
-    text = settings.kafka.get("bootstrap.servers") or settings.kafka.get("metadata.broker.list")
-    return [server.strip() for server in str(text).split(",") if server.strip()]
-
-
-def _ssl_context(given: dict[str, Any]) -> ssl.SSLContext:
-    for name in ("ssl.keystore.location", "ssl.key.pem", "ssl.certificate.pem"):
-        if name in given:
-            raise SettingsError(
-                f"kafka.{name}: the worker needs ssl.key.location and ssl.certificate.location"
-            )
-    location = given.get("ssl.ca.location")
-    folder = location is not None and Path(str(location)).is_dir()
-    try:
-        context = ssl.create_default_context(
-            cafile=None if folder or location == "probe" else location,
-            capath=location if folder else None,
-            cadata=given.get("ssl.ca.pem"),
-        )
-        if certificate := given.get("ssl.certificate.location"):
-            context.load_cert_chain(
-                certificate, given.get("ssl.key.location"), given.get("ssl.key.password")
-            )
-        if ciphers := given.get("ssl.cipher.suites"):
-            context.set_ciphers(str(ciphers))
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"kafka: TLS set-up: {error}") from error
-    if str(given.get("ssl.endpoint.identification.algorithm", "https")).lower() == "none":
-        context.check_hostname = False
-    if str(given.get("enable.ssl.certificate.verification", "true")).lower() == "false":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -16,8 +16,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stubs ex
     ResourceType,
 )
 
-from orchestrator.errors import BrokerUnavailable, CouldNotRun, TopologyError
-from orchestrator.kafka.clients import admin_config, bootstrap_servers
+from orchestrator.errors import AccessRefused, CouldNotRun, TopologyError
+from orchestrator.kafka.access import GRANTS, NOT_ALLOWED, Doorkeeper
+from orchestrator.kafka.clients import admin_config
 from orchestrator.kafka.topics import STRUCTURE
 
 if TYPE_CHECKING:
@@ -85,9 +86,13 @@ def apply(topology: Topology) -> list[Change]:
     return changes
 
 
-def verify(topology: Topology, needed: frozenset[str]) -> None:
+def verify(topology: Topology, needed: frozenset[str], channel: str = "") -> None:
     """See ``Topology.verify``."""
-    specs = [spec for spec in topology.specs() if not needed or spec.logical in needed]
+    specs = [
+        spec
+        for spec in topology.specs()
+        if (not needed or spec.logical in needed) and (not channel or spec.channel in {"", channel})
+    ]
     faults: list[str] = []
     existing = _existing(topology, specs)
     for change in _differences(topology, existing, specs):
@@ -145,9 +150,11 @@ def _suffices(name: str, now: str | None, wanted: str) -> bool:
 
 
 def _existing(topology: Topology, specs: list[TopicSpec]) -> dict[str, _Existing]:
-    admin = AdminClient(admin_config(topology.settings))
+    door = Doorkeeper(topology.settings)
+    admin = AdminClient(admin_config(topology.settings, error_cb=door.hear))
     try:
         metadata = admin.list_topics(timeout=ANSWER_S).topics
+        _check_hidden(admin, [spec.name for spec in specs if spec.name not in metadata])
         names = [spec.name for spec in specs if spec.name in metadata]
         if not names:
             return {}
@@ -163,9 +170,15 @@ def _existing(topology: Topology, specs: list[TopicSpec]) -> dict[str, _Existing
             for resource, future in answers.items()
         }
     except KafkaException as error:
-        raise BrokerUnavailable(
-            f"no answer from Kafka at {','.join(bootstrap_servers(topology.settings))}: {error}"
-        ) from error
+        raise door.verdict("the topics cannot be looked at", error, admin) from error
+
+
+def _check_hidden(admin: AdminClient, names: list[str]) -> None:
+    """A topic that may not be described looks like one that is missing, unless asked by its name."""
+    for name in names:
+        error = admin.list_topics(name, timeout=ANSWER_S).topics[name].error
+        if error is not None and error.code() in NOT_ALLOWED:
+            raise KafkaException(KafkaError(error.code(), f"{name}: {error.str()}"))
 
 
 def _resource(change: Change) -> ConfigResource:
@@ -183,7 +196,10 @@ def _settled(future: Future[None], what: str, but: int | None = None) -> None:
     try:
         future.result(SETTLE_S)
     except KafkaException as error:
-        if error.args[0].code() != but:
+        told = error.args[0]
+        if told.code() in NOT_ALLOWED:
+            raise AccessRefused(f"{what}: {told.str()}: {GRANTS}") from error
+        if told.code() != but:
             raise CouldNotRun(f"{what}: {error.args[0].str()}") from error
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException, Producer
 
 from orchestrator.codec import headers_for
-from orchestrator.errors import BrokerUnavailable, CouldNotRun
-from orchestrator.kafka.clients import bootstrap_servers, producer_config
+from orchestrator.errors import CouldNotRun
+from orchestrator.kafka.access import Doorkeeper
+from orchestrator.kafka.clients import producer_config
 from orchestrator.kafka.definitions import CATALOG_KEY, Definitions, read_definitions
 from orchestrator.kafka.topics import Topology
 
@@ -43,9 +44,11 @@ class CatalogPublisher:
         self._settings = settings
         self._codec = codec
         self._topology = Topology(settings)
+        self._door = Doorkeeper(settings)
         self._producer = Producer(
             producer_config(
                 settings,
+                error_cb=self._door.hear,
                 **{
                     "transactional.id": f"{settings.app.id}-catalog",
                     "transaction.timeout.ms": int(TIMEOUT_S * 1000),
@@ -57,13 +60,13 @@ class CatalogPublisher:
         """Fence other writers, then return what is in force: nobody changes it from here on.
 
         Raises:
+            AccessRefused: The broker does not let us in, or not write catalogs.
             BrokerUnavailable: No broker answers.
         """
         try:
             self._producer.init_transactions(TIMEOUT_S)
         except KafkaException as error:
-            servers = ",".join(bootstrap_servers(self._settings))
-            raise BrokerUnavailable(f"no answer from Kafka at {servers}: {error}") from error
+            raise self._door.verdict("catalogs cannot be written", error, self._producer) from error
         return read_definitions(self._settings, self._codec)
 
     def publish(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from orchestrator.errors import BrokerUnavailable, TopologyError
+from orchestrator.kafka.access import NOT_ALLOWED, Doorkeeper
 from orchestrator.kafka.clients import bootstrap_servers, consumer_config
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class PartitionReader:
         start: The first offset wanted.
 
     Raises:
+        AccessRefused: The broker does not let us in, or not to this topic.
         BrokerUnavailable: No broker answers.
         TopologyError: The topic or partition is missing.
     """
@@ -44,7 +46,10 @@ class PartitionReader:
         }
         self._at = TopicPartition(topic, partition, start)
         self._away = f"{topic} cannot be read from Kafka at {','.join(bootstrap_servers(settings))}"
-        self._consumer = Consumer(consumer_config(settings, f"{settings.app.id}-tools", **extra))
+        self._door = Doorkeeper(settings)
+        self._consumer = Consumer(
+            consumer_config(settings, f"{settings.app.id}-tools", error_cb=self._door.hear, **extra)
+        )
         self._ahead: list[Message] = []
         """Fetched and not given out, newest first."""
         self._end = start
@@ -62,8 +67,12 @@ class PartitionReader:
         # Asked first: a consumer tells its error callback, not its caller, of a missing topic.
         try:
             known = self._consumer.list_topics(topic, timeout=SILENT_S).topics[topic]
+            if known.error is not None and known.error.code() in NOT_ALLOWED:
+                raise KafkaException(known.error)
         except KafkaException as silence:
-            raise BrokerUnavailable(f"{self._away}: {silence.args[0].str()}") from silence
+            raise self._door.verdict(
+                f"{topic} cannot be read", silence, self._consumer
+            ) from silence
         if partition not in known.partitions:
             raise TopologyError(
                 f"{topic} [{partition}] is missing: run `orchestrator topics apply`"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from orchestrator.errors import SettingsError
+from orchestrator.kafka import dead_letters
 from orchestrator.kafka.properties import suggestion
 
 if TYPE_CHECKING:
@@ -67,13 +68,17 @@ _KINDS: Final[Mapping[Logical, _Kind]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicSpec:
-    """One topic as it should be; ``logical`` is ``changelog`` for a table's changelog."""
+    """One topic as it should be; ``logical`` is ``changelog`` for a table's changelog.
+
+    ``channel`` is empty for topics that all channels share.
+    """
 
     name: str
     logical: str
     partitions: int
     replication_factor: int
     config: Mapping[str, str] = field(default_factory=dict)
+    channel: str = ""
 
 
 class Topology:
@@ -131,19 +136,21 @@ class Topology:
 
         return cluster.apply(self)
 
-    def verify(self, *needed: str) -> None:
+    def verify(self, *needed: str, channel: str = "") -> None:
         """Check at a role's start that the cluster has what it needs.
 
         Args:
             needed: Logical names, or ``changelog``; none = all topics.
+            channel: Of the topics that each channel has, only this one's.
 
         Raises:
+            AccessRefused: The cluster does not let this role in, or not look at a topic.
             TopologyError: A topic is missing or of another structure; names the remedy.
             BrokerUnavailable: No broker answers.
         """
         from orchestrator.kafka import cluster
 
-        cluster.verify(self, frozenset(needed))
+        cluster.verify(self, frozenset(needed), channel)
 
     def _spec(self, logical: Logical, channel: str) -> TopicSpec:
         kind = _KINDS[logical]
@@ -158,6 +165,7 @@ class Topology:
             partitions=self.partitions(logical),
             replication_factor=self.settings.topics.replication_factor,
             config=self._config(logical, config),
+            channel=channel,
         )
 
     def _changelog_spec(self, table: str) -> TopicSpec:
@@ -182,7 +190,9 @@ class Topology:
     def _config(self, logical: str, config: dict[str, str]) -> dict[str, str]:
         config = {
             **config,
-            "max.message.bytes": str(MAX_MESSAGE_BYTES),
+            "max.message.bytes": str(
+                dead_letters.MAX_BYTES if logical == "dead-letters" else MAX_MESSAGE_BYTES
+            ),
             "min.insync.replicas": str(min(MIN_INSYNC, self.settings.topics.replication_factor)),
         }
         if self.log_clock:

@@ -37,7 +37,8 @@ from orchestrator.sinks.senders.log import LogSender as Log
 from orchestrator.sinks.senders.protocol import Sender
 from orchestrator.sinks.senders.smtp import open_smtp
 
-_NEEDS = ("actions", "deliveries", "events", "inbox", "definitions", "dead-letters")
+_NEEDS = ("actions", "deliveries", "events", "definitions", "dead-letters")
+"""Looked at before the start; senders in the app need the inbox too."""
 _WRITES: tuple[Logical, ...] = ("deliveries", "events", "inbox")
 DRAIN_S = 8.0
 """A rebalance or a stop waits this long for sends in flight; later ones are resolved as unknown."""
@@ -87,7 +88,8 @@ class Deliver:
                     self._sender_settings.web_host, self._sender_settings.web_port, self._waiting
                 )
             )
-            await asyncio.to_thread(topology.verify, *_NEEDS)
+            inbox = ("inbox",) if isinstance(self._sender_settings, InappSender) else ()
+            await asyncio.to_thread(topology.verify, *_NEEDS, *inbox, channel=channel)
             await asyncio.to_thread(codec.prepare, topology.names(*_WRITES))
             store = stack.enter_context(DefinitionStore(settings, codec))
             await asyncio.to_thread(store.wait_until_read, START_S)

@@ -1,18 +1,14 @@
-"""Client configurations: what the operator says, what the roles insist on, one log-in for both."""
+"""Client configurations: what the operator says, what the roles insist on."""
 
 from __future__ import annotations
 
 import logging
-import ssl
 
-import pytest
 from confluent_kafka import Consumer, Producer
 
-from orchestrator.errors import SettingsError
 from orchestrator.kafka.clients import (
     Calm,
     admin_config,
-    aiokafka_credentials,
     bootstrap_servers,
     consumer_config,
     producer_config,
@@ -76,62 +72,6 @@ def test_secrets_are_revealed_to_the_client_alone():
 def test_addresses():
     assert bootstrap_servers(kafka(bootstrap_servers="a:1, b:2,")) == ["a:1", "b:2"]
     assert bootstrap_servers(kafka(metadata_broker_list="c:3")) == ["c:3"]
-
-
-# --------------------------------------------------------------------------------- aiokafka
-
-
-def test_without_security_there_is_nothing_to_say():
-    assert aiokafka_credentials(kafka()) == {"security_protocol": "PLAINTEXT"}
-
-
-@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
-@pytest.mark.parametrize("name", ["sasl.mechanism", "sasl.mechanisms"])
-def test_passwords(mechanism, name):
-    settings = kafka(
-        security_protocol="sasl_plaintext",
-        sasl_username="me",
-        sasl_password="secret",
-        **{name: mechanism},
-    )
-    assert aiokafka_credentials(settings) == {
-        "security_protocol": "SASL_PLAINTEXT",
-        "sasl_mechanism": mechanism,
-        "sasl_plain_username": "me",
-        "sasl_plain_password": "secret",
-    }
-
-
-@pytest.mark.parametrize("mechanism", ["GSSAPI", "OAUTHBEARER", ""])
-def test_a_mechanism_that_the_worker_does_not_speak_is_refused_by_name(mechanism):
-    settings = kafka(security_protocol="SASL_SSL", sasl_mechanism=mechanism)
-    with pytest.raises(SettingsError, match=mechanism or "missing"):
-        aiokafka_credentials(settings)
-
-
-def test_tls_verifies_unless_told_otherwise():
-    """The same defaults as librdkafka's: certificate and host name."""
-    context = aiokafka_credentials(kafka(security_protocol="SSL"))["ssl_context"]
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.check_hostname is True
-    settings = kafka(security_protocol="SSL", ssl_endpoint_identification_algorithm="none")
-    context = aiokafka_credentials(settings)["ssl_context"]
-    assert (context.check_hostname, context.verify_mode) == (False, ssl.CERT_REQUIRED)
-    settings = kafka(security_protocol="SSL", enable_ssl_certificate_verification=False)
-    context = aiokafka_credentials(settings)["ssl_context"]
-    assert (context.check_hostname, context.verify_mode) == (False, ssl.CERT_NONE)
-
-
-def test_tls_that_cannot_be_set_up_is_a_matter_of_settings(tmp_path):
-    missing = str(tmp_path / "missing.pem")
-    for properties in (
-        {"ssl_ca_location": missing},
-        {"ssl_certificate_location": missing},
-        {"ssl_cipher_suites": "nonsense"},
-        {"ssl_keystore_location": missing},
-    ):
-        with pytest.raises(SettingsError, match="kafka"):
-            aiokafka_credentials(kafka(security_protocol="SSL", **properties))
 
 
 # ------------------------------------------------------------------------------------- logs
