@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from aiohttp import ClientError, ClientTimeout
+from faust.types import TP
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from yarl import URL
 
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.metrics import EngineCollector
@@ -17,6 +20,9 @@ NOT_FOUND = 404
 ELSEWHERE = 421
 UNREADY = 503
 CUSTOMERS = "customers"
+FORWARDED = "X-Forwarded-By-Worker"
+"""One hop is enough: during a rebalance two workers might each think of the other."""
+OWNER_S = 5.0
 METRICS_TYPE = CONTENT_TYPE_LATEST.partition("; charset")[0]
 """aiohttp takes the character set apart."""
 
@@ -48,9 +54,10 @@ def add_pages(app: Any, engine: Engine) -> None:
 
     @app.page("/customers/{customer}", name="customer")  # type: ignore[untyped-decorator]
     async def customer(web: Any, request: Any, customer: str) -> Any:
-        """One customer's state, as its owner sees it."""
-        del request
+        """One customer's state, as its owner sees it; asked of the owner if that is another."""
         status, body = customer_state(engine, customer)
+        if status == ELSEWHERE and FORWARDED not in request.headers:
+            status, body = await _ask_owner(app, engine, customer) or (status, body)
         return web.json(body, status=status)
 
 
@@ -86,6 +93,25 @@ def customer_state(engine: Engine, customer: str) -> tuple[int, dict[str, Any]]:
             "state": named(state),
         }
     return NOT_FOUND, {"error": f"no stage here has a table {CUSTOMERS}"}
+
+
+async def _ask_owner(app: Any, engine: Engine, customer: str) -> tuple[int, Any] | None:
+    """Return what the customer's owner answers; None: nobody is known, or it does not answer."""
+    partitions = {s.stage.table: s.partitions for s in engine.stages.values()}.get(CUSTOMERS, 1)
+    topic = app.tables[CUSTOMERS].changelog_topic.get_topic_name()
+    partition = partition_for(customer.encode(), partitions)
+    # The members' addresses came with the assignment; ``key_store`` would need Faust's producer.
+    owner = app.assignor._tps_url.get(TP(topic, partition))  # noqa: SLF001
+    if owner is None or owner == str(app.conf.canonical_url):
+        return None
+    url = URL(owner) / "customers" / customer
+    try:
+        async with app.http_client.get(
+            url, headers={FORWARDED: "1"}, timeout=ClientTimeout(OWNER_S)
+        ) as answer:
+            return answer.status, await answer.json()
+    except (ClientError, TimeoutError, ValueError):
+        return None
 
 
 def named(value: Any) -> Any:

@@ -29,6 +29,7 @@ from faust.types import TP, ConsumerMessage
 from mode.utils.futures import notify
 
 from orchestrator.engine.engine import Engine
+from orchestrator.engine.faust_leaving import leave_group
 from orchestrator.engine.ports import Chunk, TaskId
 from orchestrator.observability import get_logger
 
@@ -41,6 +42,7 @@ DELIVERY_RECORDS = 500
 SEEK_DEADLINE_S = 30.0
 CLAIM_DEADLINE_S = 5.0
 COMMIT_DEADLINE_S = 3.0
+LEAVE_DEADLINE_S = 3.0
 FAUST_LOG = logging.getLogger("faust")
 """Of our subclasses of Faust's services: their comings and goings are not the engine's."""
 _T = TypeVar("_T")
@@ -125,6 +127,10 @@ class EngineThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             return None
         end: int | None = assignment.state_value(tp).highwater
         return end
+
+    async def leave(self) -> None:
+        """Leave the group for good."""
+        await leave_group(self._consumer)
 
     async def commit_positions(self, positions: Mapping[TopicPartition, int]) -> None:
         """Commit group offsets: for lag tools, and as the test of membership."""
@@ -225,8 +231,12 @@ class EngineConsumer(driver.Consumer):  # type: ignore[misc]
         await super().on_partitions_revoked(revoked)
 
     async def on_stop(self) -> None:
-        """Close the engine before the consumer leaves."""
+        """Close the engine, then leave: whoever else is there takes over at once."""
         await self.engine.close()
+        try:
+            await self.in_thread(self._thread.leave(), LEAVE_DEADLINE_S)
+        except (KafkaError, TimeoutError) as error:
+            _log.info("the group waits for the session to expire", why=repr(error))
         await super().on_stop()
 
     # ----------------------------------------------------------------------------- delivery

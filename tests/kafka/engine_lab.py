@@ -12,9 +12,10 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 ENGINE = Path(__file__).parents[1] / "engine"
 sys.path.insert(0, str(ENGINE))
@@ -24,7 +25,7 @@ from toys import ToyStage, Truth, said  # noqa: E402 - lies beside the other tes
 from orchestrator.codec.opening import open_codec  # noqa: E402
 from orchestrator.engine import meta as metas  # noqa: E402
 from orchestrator.engine.simulated import SimulatedRecord  # noqa: E402
-from orchestrator.kafka.clients import consumer_config, producer_config  # noqa: E402
+from orchestrator.kafka.clients import admin_config, consumer_config, producer_config  # noqa: E402
 from orchestrator.kafka.topics import Topology  # noqa: E402
 from orchestrator.records import CatalogSwitch, Event  # noqa: E402
 from orchestrator.settings import Settings, load_settings  # noqa: E402
@@ -124,7 +125,7 @@ class Lab:
                 "ORCHESTRATOR_WORKER__SLOT": str(slot),
                 "ORCHESTRATOR_WORKER__DATA_DIR": str(self.folder / "state"),
                 "ORCHESTRATOR_WORKER__WEB_PORT": str(self._ports[slot]),
-                "PYTHONPATH": str(ENGINE),
+                "PYTHONPATH": f"{ENGINE.parents[1]}:{ENGINE}",
                 **env,
             },
             stdout=log,
@@ -148,9 +149,10 @@ class Lab:
     def log(self, slot: int = 0) -> str:
         return (self.folder / f"worker-{slot}.log").read_text(errors="replace")
 
-    def get(self, path: str, slot: int = 0) -> tuple[int, str]:
+    def get(self, path: str, slot: int = 0, **headers: str) -> tuple[int, str]:
+        request = Request(f"http://127.0.0.1:{self._ports[slot]}{path}", headers=headers)
         try:
-            with urlopen(f"http://127.0.0.1:{self._ports[slot]}{path}", timeout=5) as answer:
+            with urlopen(request, timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
             with error:
@@ -258,6 +260,17 @@ class Lab:
         found = {k: v for kept, _ in self.changelog("customers").values() for k, v in kept.items()}
         assert found == states
         return got
+
+    def owned(self, customers: list[str], slot: int = 0) -> set[str]:
+        """Return which of these customers the worker answers for by itself."""
+        alone = {"X-Forwarded-By-Worker": "1"}
+        return {c for c in customers if self.get(f"/customers/{c}", slot, **alone)[0] == 200}
+
+    def members(self) -> int:
+        """Return how many members the workers' group has."""
+        admin = AdminClient(admin_config(self.settings))
+        group = self.settings.app.id
+        return len(admin.describe_consumer_groups([group])[group].result(30).members)
 
     def customer(self, customer: str, slot: int = 0) -> dict:
         return json.loads(self.get(f"/customers/{customer}", slot)[1])
