@@ -55,6 +55,7 @@ class Registry(Section, frozen=True, kw_only=True):
         str | None, Meta(description="Client certificate (PEM) for mutual TLS.")
     ] = None
     key_location: str | None = None
+    key_password: Secret | None = None
     subjects: Annotated[
         Literal["topic_record", "record"],
         Meta(description="How the subjects of our own topics are named."),
@@ -285,6 +286,8 @@ def _check(settings: Settings) -> None:
             "registry.url: user and password do not belong in the address; "
             "use registry.username and registry.password"
         )
+    if settings.registry.username and settings.registry.token:
+        raise SettingsError("registry: username or token, not both: a request has one log-in")
     for channel in settings.channels:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", channel):
             raise SettingsError(f"channel {channel!r}: use lower-case letters, digits and dashes")

@@ -53,7 +53,10 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*columns, title=title or None, title_justify="left", title_style="bold")
+        table = Table(title=title or None, title_justify="left", title_style="bold")
+        for column in columns:
+            # A name cut short is no name: rather a second line.
+            table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
         self.console.print(table)

@@ -46,7 +46,9 @@ def _tls(settings: Registry) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.ca_location)
         if settings.certificate_location is not None:
-            context.load_cert_chain(settings.certificate_location, settings.key_location)
+            # Never None: OpenSSL would ask the terminal for the password of an encrypted key.
+            password = settings.key_password.reveal() if settings.key_password else ""
+            context.load_cert_chain(settings.certificate_location, settings.key_location, password)
     except OSError as error:  # ssl.SSLError is one
         raise SettingsError(f"registry: a certificate or key cannot be read: {error}") from error
     return context

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from orchestrator.errors import CouldNotRun, RegistryUnavailable
 
@@ -29,6 +29,7 @@ VERSION_UNKNOWN = 40402
 SCHEMA_UNKNOWN = 40403
 RULE_UNKNOWN = 40408
 _UNKNOWN = {SUBJECT_UNKNOWN, VERSION_UNKNOWN, SCHEMA_UNKNOWN, RULE_UNKNOWN}
+_HUNG_UP = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 _WORTH_RETRYING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -58,8 +59,11 @@ class RegistryClient:
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise CouldNotRun(f"registry.url must begin with http:// or https://, not {url!r}")
+        if not token.isprintable():
+            # http.client would refuse it too, and quote it.
+            raise CouldNotRun("registry.token: there is a line break or control character in it")
         self.url = url.rstrip("/")
-        self._tls = tls
+        self._opener = build_opener(HTTPSHandler(context=tls), _NoRedirect)
         self._timeout = timeout
         self._pause = pause
         self._headers = {"Accept": CONTENT_TYPE, "Content-Type": CONTENT_TYPE}
@@ -158,13 +162,25 @@ class RegistryClient:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.url + path, data, self._headers, method=method)  # noqa: S310 - http(s), checked above
         try:
-            with urlopen(request, timeout=self._timeout, context=self._tls) as answer:  # noqa: S310
+            with self._opener.open(request, timeout=self._timeout) as answer:
                 return self._json(answer.read(), path)
         except HTTPError as error:
             with error:
                 return self._judge(error.code, error.read(), path)
         except (URLError, OSError) as error:
-            raise _Transient(str(error)) from error
+            reason = error.reason if isinstance(error, URLError) else error
+            if isinstance(reason, ssl.SSLError) and not isinstance(reason, ssl.SSLEOFError):
+                raise RegistryUnavailable(
+                    f"no TLS with the schema registry at {self.url}: {reason}; see "
+                    "registry.ca_location, registry.certificate_location and registry.key_location"
+                ) from error
+            raise _Transient(f"{reason}{self._hint(reason)}") from error
+
+    def _hint(self, reason: object) -> str:
+        if isinstance(reason, _HUNG_UP) and self.url.startswith("https:"):
+            # Without a certificate that it asks for, TLS 1.3 servers hang up in the middle.
+            return "; if it asks for client certificates, see registry.certificate_location"
+        return ""
 
     def _json(self, text: bytes, path: str) -> Any:
         try:
@@ -182,6 +198,10 @@ class RegistryClient:
                 f"the schema registry at {self.url} refuses our credentials (HTTP {status}): "
                 "see the registry section of the settings"
             )
+        if status < HTTPStatus.BAD_REQUEST:
+            raise RegistryUnavailable(
+                f"{self.url}{path} points elsewhere (HTTP {status}): set registry.url to that address"
+            )
         answer = self._json(text, path)
         code = answer.get("error_code") if isinstance(answer, dict) else None
         if status == HTTPStatus.NOT_FOUND:
@@ -191,6 +211,13 @@ class RegistryClient:
             raise RegistryUnavailable(f"{self.url}{path} is not a schema registry (HTTP 404)")
         message = answer.get("message") if isinstance(answer, dict) else answer
         raise CouldNotRun(f"the schema registry refuses {path}: {message} (HTTP {status})")
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """Credentials go to the address that the operator named, and to no other."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow nothing: the status is judged as it is."""
 
 
 class _Transient(Exception):  # noqa: N818 - never leaves this module

@@ -193,9 +193,7 @@ class _Needs:
     def _looks(self, *readers: str) -> list[Grant]:
         """Clients that follow partitions by themselves: their group is a name, never joined."""
         return [
-            self._group(
-                f"-{reader}", "Describe", why=f"the reader of {reader}: asked, never joined"
-            )
+            self._group(f"-{reader}", "Describe", why="a reader's name; never joined")
             for reader in readers
         ]
 

@@ -44,6 +44,7 @@ class Registry:
     Args:
         file: Keeps the schemas over restarts.
         credentials: (user name, password) that basic authentication must bring.
+        token: What bearer authentication must bring.
         tls: Serves https.
     """
 
@@ -52,6 +53,7 @@ class Registry:
         *,
         file: Path | None = None,
         credentials: tuple[str, str] | None = None,
+        token: str = "",
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.down = False
@@ -61,7 +63,7 @@ class Registry:
         self.requests: list[str] = []
         """``METHOD path`` of everything asked."""
         self._file = file
-        self._credentials = credentials
+        self._wanted = _authorization(credentials, token)
         self._tls = tls
         self._schemas: list[str] = []  # id - 1 -> canonical text
         self._subjects: dict[str, list[int]] = {}  # subject -> ids by version - 1
@@ -159,10 +161,8 @@ class Registry:
             await asyncio.sleep(self.delay)
         if self.down:
             return _error(HTTPStatus.SERVICE_UNAVAILABLE, 50301, "told to be down")
-        if self._credentials is not None:
-            pair = base64.b64encode(":".join(self._credentials).encode()).decode()
-            if request.headers.get("Authorization") != f"Basic {pair}":
-                return _error(HTTPStatus.UNAUTHORIZED, 40101, "Unauthorized")
+        if self._wanted and request.headers.get("Authorization") != self._wanted:
+            return _error(HTTPStatus.UNAUTHORIZED, 40101, "Unauthorized")
         try:
             return await handler(request)
         except _Refused as refusal:
@@ -332,6 +332,13 @@ async def _schema_of(request: web.Request) -> str:
             HTTPStatus.UNPROCESSABLE_ENTITY, 42201, "Invalid schema: AVRO without references only"
         )
     return json.dumps(schema, separators=(",", ":"), ensure_ascii=False)
+
+
+def _authorization(credentials: tuple[str, str] | None, token: str) -> str:
+    """Return the header that lets a caller in; empty: everybody."""
+    if credentials is not None:
+        return "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
+    return f"Bearer {token}" if token else ""
 
 
 def _number(text: str) -> int:

@@ -28,7 +28,7 @@ from orchestrator.testing.ports import free_ports
 from orchestrator.testing.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 WRITE_KEY = "demo-web"
@@ -62,6 +62,8 @@ class Stack:
         clock: ``log`` plays recorded or told time, ``broker`` is real time.
         settings: Sections laid over what the stack itself sets.
         broker: A broker that runs already; without it the stack starts one of its own.
+        prefix: Of all topics.
+        environment: Variables of one command, by its words: each role may log in as another.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class Stack:
         settings: Mapping[str, Any] | None = None,
         broker: Broker | None = None,
         prefix: str = "journey",
+        environment: Callable[[Sequence[str]], Mapping[str, str]] = lambda _: {},
     ) -> None:
         self._folders = folders
         self._clock = clock
         self._given = dict(settings or {})
         self._broker = broker
         self._prefix = prefix
+        self._environment_of = environment
         self._exits = ExitStack()
         self.roles: dict[str, Role] = {}
         self.mail = MailServer()
@@ -125,7 +129,7 @@ class Stack:
             check=False,
             capture_output=True,
             text=True,
-            env=self._environment(),
+            env=self._environment(words),
             stdin=subprocess.DEVNULL,
             timeout=COMMAND_S,
         )
@@ -146,7 +150,7 @@ class Stack:
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                env=self._environment() | environment,
+                env=self._environment(words) | environment,
                 start_new_session=True,  # a Ctrl-C is for the owner, who then stops the roles
             )
         role = self.roles[name] = Role(name, process, log, words, environment)
@@ -212,9 +216,10 @@ class Stack:
     def _command(self, words: Sequence[str]) -> list[str]:
         return [sys.executable, "-m", "orchestrator", "--settings", str(self.settings_file), *words]
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, words: Sequence[str]) -> dict[str, str]:
         # The caller's own ORCHESTRATOR_ variables must not reach into the stack.
-        return {k: v for k, v in os.environ.items() if not k.startswith("ORCHESTRATOR_")}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("ORCHESTRATOR_")}
+        return kept | dict(self._environment_of(words))
 
     def _write_settings(self, bootstrap: str, registry: str) -> None:
         smtp = {"sender": "smtp", "host": "127.0.0.1", "port": self.mail.port}

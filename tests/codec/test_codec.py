@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import ssl
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from orchestrator.codec import Codec, RegistryClient, open_codec
+from orchestrator.codec import Codec, RegistryClient
 from orchestrator.codec.avro import schema_text
 from orchestrator.codec.codec import TOPIC_RECORDS, record_name
 from orchestrator.errors import (
@@ -18,11 +15,9 @@ from orchestrator.errors import (
     FatalError,
     RegistryUnavailable,
     SchemaNotLoaded,
-    SettingsError,
     TopologyError,
 )
 from orchestrator.records import Decision, Event
-from orchestrator.settings import load_settings
 from orchestrator.testing.registry import Registry
 from tests.codec.samples import SAMPLES
 
@@ -211,50 +206,8 @@ def test_full_transitive_can_be_asked_for(own):
     assert own.requests[0] == "PUT /config/s"
 
 
-def test_wrong_credentials_are_unavailable_and_say_so():
-    """Neither a bad record nor an unknown schema: the operator has to act."""
-    with Registry(credentials=("app", "right")) as locked:
-        client(locked, username="app", password="right").check()
-        with pytest.raises(RegistryUnavailable, match="credentials"):
-            client(locked, username="app", password="wrong").schema(1)
-        with pytest.raises(RegistryUnavailable, match="credentials"):
-            client(locked, token="t").schema(1)
-
-
 def test_an_address_that_is_no_registry_is_unavailable_and_says_so(own):
     with pytest.raises(RegistryUnavailable, match="a schema registry"):
         RegistryClient(own.url + "/elsewhere").schema(1)
     with pytest.raises(CouldNotRun, match="http://"):
         RegistryClient("registry:8081")
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that nobody else trusts: (certificate, key)."""
-    folder = tmp_path_factory.mktemp("tls")
-    paths = folder / "cert.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=registry".split()
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", paths[0], "-keyout", paths[1]]
-    subprocess.run(command, check=True, capture_output=True)
-    return paths
-
-
-def test_tls_trusts_only_what_the_settings_say(certificate, tmp_path):
-    cert, key = certificate
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(cert, key)
-    server.verify_mode = ssl.CERT_REQUIRED
-    server.load_verify_locations(cert)  # mutual: the client brings the same certificate
-    with Registry(tls=server) as secure:
-        flags = {"registry.url": secure.url, "registry.auto_register": "true"}
-        ours = {
-            "registry.ca_location": str(cert),
-            "registry.certificate_location": str(cert),
-            "registry.key_location": str(key),
-        }
-        open_codec(load_settings(env={}, flags=flags | ours)).prepare(TOPICS)
-        with pytest.raises(RegistryUnavailable):
-            open_codec(load_settings(env={}, flags=flags)).prepare(TOPICS)
-        gone = flags | {"registry.ca_location": str(Path(tmp_path) / "gone.pem")}
-        with pytest.raises(SettingsError, match="registry"):
-            open_codec(load_settings(env={}, flags=gone))
