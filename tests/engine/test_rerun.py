@@ -6,8 +6,8 @@ import random
 from collections import Counter
 
 import pytest
-from test_simulated import TASK, Driver, fill, tools
-from toys import ToyStage
+from test_simulated import CODEC, TASK, Driver, fill, tools
+from toys import ToyStage, event
 
 from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
@@ -113,3 +113,21 @@ def test_a_record_left_out_of_the_log_is_found():
     run = rerun([])
     assert list(run.settle(states, run_to(run, world, meta)))
     assert metas.META_KEY not in states
+
+
+def test_what_an_operator_passed_over_is_passed_over_again():
+    """The record becomes a dead letter with his reason, and changes nothing else."""
+    world = World()
+    for number in range(4):
+        world.append(1_000 + number, b"c1", CODEC.encode(event("toy.seen", number), ""))
+    outputs: list[Output] = []
+    spec = StageSpec(ToyStage(), "timeline", 1)
+    skips = {1: "kills the worker", 2: "this one, too"}
+    run = Rerun(TASK, spec, tools(), CONFIG, SimulatedStores(World()), 0, outputs.append, skips)
+    run.feed(world.log, 4)
+    dead = [dict(one.headers) for one in outputs if one.topic == "toy.dead-letters"]
+    assert [one["__connect.errors.offset"] for one in dead] == [b"1", b"2"]
+    assert [one["__connect.errors.exception.message"] for one in dead] == [
+        reason.encode() for reason in skips.values()
+    ]
+    assert run.position == 4
