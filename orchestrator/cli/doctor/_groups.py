@@ -14,6 +14,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from orchestrator.cli.doctor._checks import Check, finding, note, ok
+from orchestrator.cli.doctor._offsets import bounds, remedy
 from orchestrator.kafka.clients import admin_config, consumer_config
 from orchestrator.kafka.topics import Topology
 
@@ -54,7 +55,7 @@ def _group(settings: Settings, group: str, role: str, topics: dict[str, int]) ->
     except KafkaException as error:
         if error.args[0].name() in {"GROUP_ID_NOT_FOUND", "INVALID_GROUP_ID"}:
             return note(name, "has never had a member", f"start `{role}`")
-        return finding(name, error.args[0].str(), "grant Describe on the group")
+        return finding(name, error.args[0].str(), remedy(error, "grant Describe on the group"))
     said = f"{len(members)} members, {lag} records behind as of their last commit"
     if not members and known:
         return finding(name, said, f"start `{role}`")
@@ -76,7 +77,7 @@ def _group(settings: Settings, group: str, role: str, topics: dict[str, int]) ->
 def _lag(settings: Settings, group: str, committed: list[TopicPartition]) -> int:
     consumer = Consumer(consumer_config(settings, group))
     try:
-        ends = (consumer.get_watermark_offsets(one, timeout=ANSWER_S)[1] for one in committed)
+        ends = (bounds(consumer, one)[1] for one in committed)
         return sum(max(0, end - one.offset) for end, one in zip(ends, committed, strict=True))
     finally:
         consumer.close()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ANSWER_S: Final = 10.0
 SKEW_S: Final = 5.0
 """As the worker's own alarm."""
+RECREATE: Final = "a topic is not repartitioned: use a new topics.prefix, or the former number"
 PRECISE_S: Final = 1.0
 """An acknowledgement that took longer says nothing about the clock."""
 
@@ -72,8 +73,8 @@ def topics(settings: Settings) -> Iterator[Check]:
             remedy = "`orchestrator topics apply`, or say so in topics.config"
             yield note(name, text, remedy)
         else:
-            remedy = "" if change.action == "refuse" else "run `orchestrator topics apply`"
-            yield finding(name, text, remedy)
+            refused = change.action == "refuse"
+            yield finding(name, text, RECREATE if refused else "run `orchestrator topics apply`")
     if not changes:
         yield ok("topics", f"all {len(topology.specs())} are as planned")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from orchestrator.cli.doctor._checks import Check, finding, note, ok
+from orchestrator.cli.doctor._offsets import bounds, remedy
 from orchestrator.kafka.clients import consumer_config
 from orchestrator.kafka.reading import read_partition
 from orchestrator.kafka.topics import Topology
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 SAMPLE: Final = 200
 """Offsets looked at in each partition, from its end."""
-ANSWER_S: Final = 10.0
 
 
 def keys(settings: Settings) -> Iterator[Check]:
@@ -30,7 +30,7 @@ def keys(settings: Settings) -> Iterator[Check]:
         try:
             seen, astray = _sample(settings, topic, partitions)
         except KafkaException as error:
-            yield finding(name, error.args[0].str(), "grant Read on the topic")
+            yield finding(name, error.args[0].str(), remedy(error, "grant Read on the topic"))
             continue
         if not seen:
             yield note(name, "no record to look at yet")
@@ -70,16 +70,14 @@ def _starts(settings: Settings, topic: str, partitions: int) -> dict[int, int]:
     """Return where to begin in each partition that has anything."""
     consumer = Consumer(consumer_config(settings, f"{settings.app.id}-tools"))
     try:
-        bounds = {
-            partition: consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=ANSWER_S
-            )
+        found = {
+            partition: bounds(consumer, TopicPartition(topic, partition))
             for partition in range(partitions)
         }
     finally:
         consumer.close()
     return {
         partition: max(first, end - SAMPLE)
-        for partition, (first, end) in bounds.items()
+        for partition, (first, end) in found.items()
         if end > first
     }
