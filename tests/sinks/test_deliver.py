@@ -19,6 +19,7 @@ import yaml
 from aiosmtpd.controller import Controller
 
 from orchestrator.ids import receipt_id
+from orchestrator.partitioning import partition_for
 from orchestrator.sinks.deliver import Deliver
 
 pytestmark = pytest.mark.kafka
@@ -262,6 +263,22 @@ async def hanging_server() -> AsyncIterator[tuple[int, asyncio.Event]]:
         yield server.sockets[0].getsockname()[1], met
     finally:
         server.close()
+
+
+async def test_silence_stalls_no_partition(deploy: Any, mailbox: Any) -> None:
+    """One action on each of many partitions, then nothing: the scout is up to date on them all.
+
+    Asking for the ends through the consumer's own connection once took half a second for each
+    partition of a silent topic, longer in sum than a sample may be old.
+    """
+    box, port = mailbox
+    world = deploy(deliver__email__port=port, topics__partitions=12)
+    customers = {partition_for(f"c{n}".encode(), 12): f"c{n}" for n in range(200)}
+    async with delivering(world.settings, "email"):
+        await asyncio.sleep(3)  # the topic is silent: the consumer's long polls take their full time
+        world.put(*[world.action(n, name) for n, name in customers.items()])
+        await until(lambda: len(box.messages) == 12)
+    assert {one["X-Action-Id"] for one in box.messages} == {f"a{n:05}" for n in range(12)}
 
 
 @pytest.mark.parametrize("on_unknown", ["resend", "give_up"])
