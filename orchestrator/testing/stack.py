@@ -89,7 +89,7 @@ class Stack:
         with ExitStack() as exits:
             self.home = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="journeys-")))
             broker = self._broker or exits.enter_context(Broker())
-            registry = exits.enter_context(Registry())
+            self.registry = registry = exits.enter_context(Registry())
             exits.enter_context(self.mail)
             exits.callback(self._stop_all)
             self.settings_file = self.home / "orchestrator.yaml"

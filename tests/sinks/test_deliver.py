@@ -275,7 +275,7 @@ async def test_silence_stalls_no_partition(deploy: Any, mailbox: Any) -> None:
     world = deploy(deliver__email__port=port, topics__partitions=12)
     customers = {partition_for(f"c{n}".encode(), 12): f"c{n}" for n in range(200)}
     async with delivering(world.settings, "email"):
-        await asyncio.sleep(3)  # the topic is silent: the consumer's long polls take their full time
+        await asyncio.sleep(3)  # of silence: the consumer's long polls take their full time
         world.put(*[world.action(n, name) for n, name in customers.items()])
         await until(lambda: len(box.messages) == 12)
     assert {one["X-Action-Id"] for one in box.messages} == {f"a{n:05}" for n in range(12)}
