@@ -14,16 +14,20 @@ from orchestrator.engine.decoding import Decoder
 from orchestrator.engine.engine import Engine, StageSpec
 from orchestrator.engine.envelope import CloudEvents
 from orchestrator.engine.host import EngineApp, create_app
+from orchestrator.engine.marks import Marks
 from orchestrator.engine.metrics import CommitObserver
 from orchestrator.engine.outputs import OutputEncoder
-from orchestrator.engine.ports import Codec, ResolveCatalog, TaskId
+from orchestrator.engine.ports import Codec, FindSkip, ResolveCatalog, TaskId
 from orchestrator.engine.processor import Tools
 from orchestrator.engine.store import Stores
 from orchestrator.engine.ticks import KafkaTicks, NoTicks
+from orchestrator.errors import PoisonError, UnavailableError
 from orchestrator.kafka.clients import bootstrap_servers, consumer_config, producer_config
 from orchestrator.kafka.login import aiokafka_credentials
+from orchestrator.kafka.reading import read_partition
 from orchestrator.kafka.topics import Topology
 from orchestrator.observability import metrics
+from orchestrator.records import Skip
 from orchestrator.settings import Settings
 from orchestrator.stages.protocol import Stage
 
@@ -74,7 +78,7 @@ def build_app(
         credentials=aiokafka_credentials(settings),
         data_dir=data_dir,
         instance=f"{settings.app.id}-{slot}",
-        web=(settings.worker.web_host, settings.worker.web_port),
+        web=(settings.worker.web_host, port) if (port := settings.worker.web_port) else None,
     )
 
 
@@ -91,6 +95,22 @@ def build_tools(
         book=CatalogBook(resolve_catalog),
         max_state=config.max_state,
     )
+
+
+def _skip_finder(settings: Settings, codec: Codec) -> FindSkip:
+    def find(topic: str, partition: int, offset: int, start: int) -> tuple[str | None, int]:
+        for message in read_partition(settings, topic, partition, start):
+            start = (message.offset() or 0) + 1
+            try:
+                record = codec.decode(message.value() or b"")
+            except (PoisonError, UnavailableError):
+                continue  # no order of ours: its schema was prepared
+            match record:
+                case Skip(partition=at, offset=meant) if (at, meant) == (partition, offset):
+                    return record.reason, start
+        return None, start
+
+    return find
 
 
 def _directory(settings: Settings) -> Path:
@@ -156,6 +176,8 @@ def _engine(
         stores=Stores(_directory(settings)),
         ticks=ticks,
         on_fatal=on_fatal,
+        marks=Marks(_directory(settings) / "marks"),
+        find_skip=_skip_finder(settings, codec),
     )
     engine.on_commit = CommitObserver(live=config.clock == "broker")
     room = partial(metrics.free_bytes, _directory(settings))

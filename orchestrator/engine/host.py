@@ -9,9 +9,11 @@ Crash-only makes all of that safe: whatever is not committed is read again.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterable, Callable, Mapping
@@ -39,6 +41,8 @@ INFORMATION_S: Final = 5.0
 BUFFERED_CHUNKS: Final = 16
 LOOP_DEADLINE_S: Final = 15
 STOP_DEADLINE_S: Final = 10.0
+NO_PAGES_PORT: Final = 1
+"""Faust wants one even where it opens none."""
 EXIT_FATAL: Final = 70
 EXIT_STOP_DEADLINE: Final = 75
 _log = get_logger(__name__)
@@ -61,6 +65,9 @@ class EngineApp(faust.App):  # type: ignore[misc]
         self._running.add_done_callback(self._ended)
         self._watchdog = LoopWatchdog(lambda: self.engine.turned)
         self._watchdog.start()
+        # What has been imported and compiled by now stays: no collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
 
     async def on_shutdown(self) -> None:
         """End the engine's loop; its tasks were closed with the consumer."""
@@ -131,8 +138,8 @@ def create_app(
         stream_wait_empty=False,
         web_enabled=web is not None,
         web_bind=web[0] if web else "127.0.0.1",
-        web_host=web[0] if web else "127.0.0.1",
-        web_port=web[1] if web else 0,
+        web_host=_reachable(web[0]) if web else "127.0.0.1",
+        web_port=web[1] if web else NO_PAGES_PORT,
         # Everyone's state for the asking: never.
         web_tables_enabled=False,
         web_router_enabled=False,
@@ -153,6 +160,16 @@ def create_app(
     if web is not None:
         add_pages(app, engine)
     return app
+
+
+def _reachable(bound: str) -> str:
+    """Return under which host other workers reach a page that is bound to ``bound``."""
+    if bound not in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared, not bound
+        return bound
+    try:
+        return socket.gethostbyname(socket.gethostname())  # a container's own address
+    except OSError:
+        return socket.gethostname()
 
 
 def _delivery(app: EngineApp) -> Callable[[AsyncIterable[Chunk]], Any]:
