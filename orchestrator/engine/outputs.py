@@ -52,10 +52,11 @@ class OutputEncoder:
 
 
 def _tally(emit: Emit) -> ActionTally | DecisionTally | None:
-    match emit.record:
-        case Decision() as decision:
-            return DecisionTally(decision.journey or "", decision.outcome, decision.reason or "")
-        case Action() as action:
-            return ActionTally(action.channel, action.kind, action.caused_by.startswith("timer:"))
-        case _:
-            return None
+    record = emit.record
+    if record is None:
+        return None
+    if isinstance(record, Decision):
+        return DecisionTally(record.journey or "", record.outcome, record.reason or "")
+    if isinstance(record, Action):
+        return ActionTally(record.channel, record.kind, record.caused_by.startswith("timer:"))
+    return None

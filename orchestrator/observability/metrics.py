@@ -62,8 +62,8 @@ event_to_action_seconds = Histogram(
 )
 timer_lateness_seconds = Histogram(
     "orchestrator_timer_lateness_seconds",
-    "From a timer's due instant to the commit of what it did; the timers of one instant in one "
-    "transaction count once.",
+    "From a timer's due instant to the commit of what it did, of the first and the last timer of a "
+    "transaction.",
     buckets=LATE_S,
 )
 transaction_seconds = Histogram(
