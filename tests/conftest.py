@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from orchestrator.settings import Settings, load_settings
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.registry import Registry
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A verb sets up logging for its process; here the process goes on with the next test."""
+    top = logging.getLogger()
+    handlers, level = top.handlers[:], top.level
+    yield
+    top.handlers[:] = handlers
+    top.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

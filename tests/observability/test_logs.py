@@ -5,22 +5,8 @@ from __future__ import annotations
 import json
 import logging
 
-import pytest
-import structlog
-
 from orchestrator.observability import configure_logging, get_logger, hashed_customer
 from orchestrator.settings import Log, Settings
-
-
-@pytest.fixture(autouse=True)
-def _restore():
-    """Leave the process's logging as it was."""
-    top = logging.getLogger()
-    handlers, level = top.handlers[:], top.level
-    yield
-    top.handlers[:] = handlers
-    top.setLevel(level)
-    structlog.reset_defaults()
 
 
 def lines(capsys) -> list[dict]:

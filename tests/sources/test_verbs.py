@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-import structlog
 import yaml
 
 from orchestrator import cli
@@ -20,16 +17,6 @@ from orchestrator.kafka.topics import Topology
 from orchestrator.settings import Settings
 
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """A verb sets up logging of its process; here the process goes on."""
-    top = logging.getLogger()
-    handlers, level = top.handlers[:], top.level
-    yield
-    top.handlers[:], top.level = handlers, level
-    structlog.reset_defaults()
 
 
 @pytest.fixture
