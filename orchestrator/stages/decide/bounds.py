@@ -8,21 +8,58 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.records import Value
+    from orchestrator.stages.decide.state import Customer
 
 CONTEXT_BYTES = 4_096
 """``entry.x`` and ``latest.x`` hold at most this much of an event."""
+ALL_CONTEXTS_BYTES = 32_768
+"""What all entries of a customer, live and ended, hold of events together."""
+_FEW = 3
+"""Entries, live and ended, that cannot hold more than that."""
 _NUMBER_BYTES = 9
 
 
-def bounded(properties: Mapping[str, Value]) -> dict[str, Value]:
+def context(customer: Customer, properties: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what an entry keeps of an event.
+
+    What ended entries hold for a late goal gives way, oldest first; then there is only what is left.
+    """
+    kept = bounded(properties)
+    if len(customer.entries) + len(customer.past) <= _FEW:
+        return kept
+    ended = sorted(
+        (past for past in customer.past.values() if past.entry or past.latest),
+        key=lambda past: (past.ended, past.entry_id),
+    )
+    left = ALL_CONTEXTS_BYTES - sum(size(past.entry) + size(past.latest) for past in ended)
+    for entry in customer.entries:
+        left -= size(entry.entry) + size(entry.latest or {})
+        left -= sum(size(hit.properties) for hit in entry.hits)
+    needed = size(kept)
+    for past in ended:
+        if needed <= left:
+            break
+        left += size(past.entry) + size(past.latest)
+        past.entry, past.latest = {}, {}
+    return kept if needed <= left else bounded(kept, left)
+
+
+def size(properties: Mapping[str, Value]) -> int:
+    """Return about how many bytes properties take."""
+    return sum(_size(name, value) for name, value in properties.items())
+
+
+def _size(name: str, value: Value) -> int:
+    return len(name.encode()) + (len(value.encode()) if isinstance(value, str) else _NUMBER_BYTES)
+
+
+def bounded(properties: Mapping[str, Value], most: int = CONTEXT_BYTES) -> dict[str, Value]:
     """Return the properties in their order, without those that would exceed the bound."""
     kept: dict[str, Value] = {}
-    left = CONTEXT_BYTES
+    left = most
     for name, value in properties.items():
-        size = len(name.encode()) + (
-            len(value.encode()) if isinstance(value, str) else _NUMBER_BYTES
-        )
-        if size <= left:
-            left -= size
+        needed = _size(name, value)
+        if needed <= left:
+            left -= needed
             kept[name] = value
     return kept

@@ -7,6 +7,7 @@ tie. Without one the policy's default for the category does: ``opt_out`` sends u
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from orchestrator.errors import InputError
@@ -147,7 +148,8 @@ def _bounce(customer: Customer, event: Event) -> None:
         return
     sent = find(customer, event)
     if sent is None:
-        channel, address = _name(event, "channel"), _name(event, "address")
+        channel, text = _name(event, "channel"), _name(event, "address")
+        address = digest(text) if text else b""
     else:
         channel, address = sent.channel, sent.address
     if channel and address:
@@ -162,7 +164,13 @@ def is_hard(event: Event) -> bool:
 
 def usable(profile: Profile, channel: str, address: str) -> bool:
     """Return whether no hard bounce is known of ``address``."""
-    return address not in profile.unusable.get(channel, ())
+    known = profile.unusable.get(channel)
+    return known is None or digest(address) not in known
+
+
+def digest(address: str) -> bytes:
+    """Return the 8 bytes by which an address is remembered."""
+    return sha256(address.encode()).digest()[:8]
 
 
 def state(profile: Profile, statement: Statement) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator import ids
 from orchestrator.expressions.durations import Duration
-from orchestrator.stages.decide.bounds import bounded
+from orchestrator.stages.decide.bounds import context
 from orchestrator.stages.decide.matching import Occurrence, holds, key_of
 from orchestrator.stages.decide.skipped import behind
 from orchestrator.stages.decide.state import FLAGS, Entry, Past
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from orchestrator.stages.catalog import EntryRule, Journey
     from orchestrator.stages.decide.turn import Turn
 
+MAX_LIVE = 100
+"""Entries that a customer may have at once; one more is refused (a key may have any values)."""
 MAX_PAST = 256
 """Ended entries (journey and key) that a customer remembers, oldest forgotten first."""
 
@@ -49,7 +51,7 @@ def enter(turn: Turn, journey: Journey, occurrence: Occurrence | None) -> None:
         cause=cause,
         step=journey.first,
         key=key or "",
-        entry=bounded(properties),
+        entry=context(turn.customer, properties),
         ends_at=turn.calendar.add(turn.now, journey.max_life),
         trace=turn.trace or "",
     )
@@ -90,6 +92,8 @@ def _taken(turn: Turn, journey: Journey, key: str) -> Refusal | None:
     """One live entry for each key, and re-entry as the author allows it."""
     if any(live.journey == journey.name and live.key == key for live in turn.customer.entries):
         return Refusal("already_live")
+    if len(turn.customer.entries) >= MAX_LIVE:
+        return Refusal("already_live", f"at most {MAX_LIVE} live entries")
     past = turn.customer.past.get(past_key(journey.name, key))
     again = _may_enter_again(turn, journey.entry, past)
     return None if again is None else Refusal("re_entry", until=again)
@@ -149,14 +153,14 @@ def end(
     context = counted and journey is not None and _goal_reads_entry(journey)
     turn.customer.past[past_key(entry.journey, entry.key)] = Past(
         ended=turn.now,
-        entry_id=entry.id,
+        entry_id=entry.id if counted else "",
         goal_until=goal_until if counted else 0,
         version=entry.version if counted else "",
         entry=entry.entry if context else {},
         latest=(entry.latest or {}) if context else {},
     )
     if len(turn.customer.past) > MAX_PAST:
-        _forget(turn)
+        forget(turn)
 
 
 def leave(turn: Turn, entry: Entry, reason: str) -> dict[str, Value]:
@@ -165,8 +169,9 @@ def leave(turn: Turn, entry: Entry, reason: str) -> dict[str, Value]:
     skipped = behind(journey, entry) if journey is not None else []
     if entry.pending is not None:
         cancel_pending(turn, entry, reason)
+    own = bytes.fromhex(entry.id)
     for sent in turn.customer.sends:
-        if sent.entry == entry.id and sent.cancellable:
+        if sent.entry == own and sent.cancellable:
             message = turn.catalog.messages.get(sent.message)
             if message is None or message.cancel_on_exit:
                 sent.flags |= FLAGS["cancelled"]
@@ -199,8 +204,8 @@ def _drop(turn: Turn, entry: Entry) -> None:
     turn.vacated = True
 
 
-def _forget(turn: Turn) -> None:
-    """Drop what decides nothing any more, then the oldest."""
+def forget(turn: Turn) -> None:
+    """Drop, of ended entries, what decides nothing any more, then the oldest."""
     past = turn.customer.past
     for key in [key for key, one in past.items() if not _matters(turn, key, one)]:
         del past[key]

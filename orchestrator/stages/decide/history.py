@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.expressions.durations import DAY_MS, Duration
-from orchestrator.stages.decide.caps import longest
+from orchestrator.stages.decide.caps import applies, longest
 
 if TYPE_CHECKING:
     from orchestrator.stages.calendar import Calendar
     from orchestrator.stages.catalog import Catalog, Message
     from orchestrator.stages.decide.state import Customer, Sent
 
-MOST = 400
 KEPT = 64
 """Sends that are kept whatever their age."""
 _SLACK_MS = 2 * DAY_MS
@@ -26,36 +25,41 @@ def remember(customer: Customer, sent: Sent, catalog: Catalog) -> None:
         trim(customer, sent.at, catalog)
 
 
-def trim(customer: Customer, now: int, catalog: Catalog) -> None:
-    """Keep the newest 64, all inside the longest window, and the latest of each live step.
+def trim(customer: Customer, now: int, catalog: Catalog, kept: int = KEPT) -> None:
+    """Keep the newest 64, those that a rule still counts, and the latest of each live step.
 
-    Never more than 400, so that the state stays small: a cap with a greater limit does not bind.
+    A cap holds at most its limit of them in its window, so its author says how many there may be.
     """
-    since = now - _horizon_ms(catalog)
-    live = {entry.id for entry in customer.entries}
+    live = {bytes.fromhex(entry.id) for entry in customer.entries}
     latest = {(sent.entry, sent.step): index for index, sent in enumerate(customer.sends)}
-    old = len(customer.sends) - KEPT
-    kept = []
+    old = len(customer.sends) - kept
+    sends = []
     for index, sent in enumerate(customer.sends):
         newest = latest[sent.entry, sent.step] == index
-        inside = sent.at > since and index >= len(customer.sends) - MOST
-        if index >= old or inside or (newest and sent.entry in live):
-            kept.append(sent)
-        elif not sent.returned and (newest or sent.entry not in live):
+        if index >= old or (newest and sent.entry in live) or is_asked_for(sent, now, catalog):
+            sends.append(sent)
+        elif not sent.returned:
             customer.ever[sent.message] = max(customer.ever.get(sent.message, 0), sent.at)
-    customer.sends = kept
+    customer.sends = sends
 
 
-def _horizon_ms(catalog: Catalog) -> int:
-    policy = catalog.policy
-    spans = [longest(cap) for cap in policy.caps]
-    spans.extend(policy.gap.values())
-    spans.extend(
-        message.repeat
-        for message in catalog.messages.values()
-        if isinstance(message.repeat, Duration)
-    )
-    return max((span.milliseconds() for span in spans), default=0) + _SLACK_MS
+def is_asked_for(sent: Sent, now: int, catalog: Catalog) -> bool:
+    """Whether a cap, a gap or its own ``repeat`` may still count a send."""
+    if sent.returned:
+        return False
+    policy, until = catalog.policy, now - _SLACK_MS
+    spans = []
+    if sent.counts:
+        spans = [
+            longest(cap)
+            for cap in policy.caps
+            if applies(cap, catalog, sent.message, sent.channel, sent.category)
+        ]
+        spans.extend(policy.gap[name] for name in ("any", sent.channel) if name in policy.gap)
+    message = catalog.messages.get(sent.message)
+    if message is not None and isinstance(message.repeat, Duration):
+        spans.append(message.repeat)
+    return any(sent.at + span.milliseconds() > until for span in spans)
 
 
 def already_sent(
@@ -64,13 +68,10 @@ def already_sent(
     """Return when a message was last sent if ``repeat`` forbids another one, else None."""
     if message.repeat == "always":
         return None
+    own = bytes.fromhex(except_entry)
     last = customer.ever.get(message.name)
     for sent in reversed(customer.sends):
-        if (
-            sent.message == message.name
-            and not sent.returned
-            and (not except_entry or sent.entry != except_entry)
-        ):
+        if sent.message == message.name and not sent.returned and (not own or sent.entry != own):
             last = sent.at if last is None else max(last, sent.at)
             break
     if last is None or message.repeat == "never":

@@ -59,7 +59,7 @@ def concerns(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrence)
     """
     sent = occurrence.sent
     if sent is not None and sent.journey == entry.journey:
-        return sent.entry == entry.id
+        return sent.entry_id == entry.id
     if journey.entry.key is None:
         return True
     key = occurrence.key_for(turn, journey)
@@ -73,7 +73,7 @@ def matches(turn: Turn, pattern: Pattern, entry: Entry, occurrence: Occurrence) 
         return False
     if pattern.of is not None:
         sent = occurrence.sent
-        if sent is None or sent.entry != entry.id or sent.step != pattern.of:
+        if sent is None or sent.entry_id != entry.id or sent.step != pattern.of:
             return False
     condition = pattern.condition
     return condition is None or condition.holds(turn.at(entry, occurrence.properties))

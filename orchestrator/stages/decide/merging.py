@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from orchestrator import ids
 from orchestrator.records import Absorb, Merge
 from orchestrator.stages.decide import history, state
-from orchestrator.stages.decide.entries import end, past_key
+from orchestrator.stages.decide.entries import MAX_PAST, end, forget, past_key
 from orchestrator.stages.decide.merge_profile import merge
 from orchestrator.stages.decide.state import Customer, Past
 from orchestrator.stages.protocol import Emit
@@ -67,12 +69,38 @@ def _rank(customer_id: str) -> tuple[bool, str]:
     return customer_id.startswith(ids.PROVISIONAL_PREFIX), customer_id
 
 
+def forward(key: str, customer: Customer, absorb: Absorb, trace: str | None) -> list[Emit] | None:
+    """Send a life that reached a merged customer on to the winner; None = take it here.
+
+    Merges that cross may point round in a circle. ``loser`` becomes the first in rank of all whom the
+    life has passed: who reads its own name there is that one, and all lives of the circle meet there.
+    """
+    if absorb.loser == key:
+        customer.redirect = ""
+        return None
+    least = min(absorb.loser, key, key=_rank)
+    return [
+        Emit(
+            topic="timeline",
+            key=customer.redirect,
+            record=structs.replace(absorb, loser=least),
+            trace=trace,
+        )
+    ]
+
+
 def unite(into: Customer, other: Customer, merge_id: str, catalog: Catalog) -> set[str]:
-    """Unite everything but the choice between rival live entries; return the changed traits."""
+    """Unite everything but the choice between rival live entries.
+
+    Return the traits that have another state than before, for either of the two: the waits and
+    conditions of both look at them anew.
+    """
     former, into.profile = into.profile, merge(into.profile, other.profile, merge_id, catalog)
     into.profile.lifecycle = former.lifecycle  # evaluated anew, from here
     changed = {
-        name for name, trait in into.profile.traits.items() if former.traits.get(name) != trait
+        name
+        for name, trait in into.profile.traits.items()
+        if former.traits.get(name) != trait or other.profile.traits.get(name) != trait
     }
     known = {s for s in (into.first_seen, other.first_seen) if s}
     into.first_seen = min(known, default=0)
@@ -117,3 +145,5 @@ def settle_rivals(turn: Turn) -> None:
         kept.add(place)
     if len(turn.customer.sends) > history.KEPT:
         history.trim(turn.customer, turn.now, turn.catalog)
+    if len(turn.customer.past) > MAX_PAST:
+        forget(turn)

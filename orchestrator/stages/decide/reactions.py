@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.stages.catalog import WaitFor
 from orchestrator.stages.decide import waits
-from orchestrator.stages.decide.bounds import bounded
+from orchestrator.stages.decide.bounds import context
 from orchestrator.stages.decide.entries import end, goal_values, leave, within_goal
 from orchestrator.stages.decide.matching import concerns, holds, matches
 from orchestrator.stages.decide.state import Entry
@@ -99,7 +99,7 @@ def _interrupt(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrenc
             rule=occurrence.event.type,
             values=said,
         )
-        entry.latest = bounded(occurrence.properties)
+        entry.latest = context(turn.customer, occurrence.properties)
         turn.due = [one for one in turn.due if one is not entry]
         go_on(turn, entry, pattern.then)
         return number
@@ -114,7 +114,7 @@ def _wait_ends(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrenc
     if number is None:
         return False
     target = won(turn, entry, step, step.do, number)
-    entry.latest = bounded(occurrence.properties)
+    entry.latest = context(turn.customer, occurrence.properties)
     go_on(turn, entry, target)
     return True
 
@@ -154,5 +154,5 @@ def _react_one_past(turn: Turn, place: str, past: Past, occurrence: Occurrence |
     rule = _rule(goal.pattern, occurrence)
     turn.decide("advanced", entry=ghost, reason="goal", rule=rule, values=values)
     past.goal_until = 0
-    past.version = ""
+    past.entry_id = past.version = ""
     past.entry, past.latest = {}, {}

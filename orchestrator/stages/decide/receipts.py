@@ -61,7 +61,7 @@ def window_closed(turn: Turn, occurrence: Occurrence) -> Entry | None:
     if event.properties.get("reason") != "window":
         return None
     for entry in turn.customer.entries:
-        if entry.id != sent.entry or entry.after != sent.step or not entry.parked:
+        if entry.id != sent.entry_id or entry.after != sent.step or not entry.parked:
             continue
         if entry.passes.get(sent.step) != sent.pass_:
             continue

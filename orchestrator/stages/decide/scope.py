@@ -129,9 +129,9 @@ class CustomerScope:
         entry = self.current_entry
         if entry is None:
             return False
-        latest = entry.passes.get(step)
+        latest, own = entry.passes.get(step), bytes.fromhex(entry.id)
         for sent in reversed(self.customer.sends):
-            if sent.step == step and sent.entry == entry.id:
+            if sent.step == step and sent.entry == own:
                 if sent.pass_ != latest:
                     return False
                 if flag == "sent":

@@ -67,6 +67,12 @@ def forget(profile: Profile, now: int) -> None:
         profile.seen_at = times[drop * TIME_BYTES :]
 
 
+def forget_all_but_least(profile: Profile) -> None:
+    """Keep the last 32 ids alone."""
+    profile.seen = profile.seen[-LEAST * ID_BYTES :]
+    profile.seen_at = profile.seen_at[-LEAST * TIME_BYTES :]
+
+
 def remembered(profile: Profile) -> Iterator[tuple[bytes, bytes]]:
     """Yield the ids with their log times, oldest first, as they are stored."""
     for number in range(len(profile.seen) // ID_BYTES):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator import ids
 from orchestrator.records import Action
 from orchestrator.records import Candidate as Considered
-from orchestrator.stages.decide import history, pipeline, quiet
+from orchestrator.stages.decide import consent, history, pipeline, quiet
 from orchestrator.stages.decide.content import content_of
 from orchestrator.stages.decide.entries import end
 from orchestrator.stages.decide.state import Pending, Sent
@@ -293,9 +293,9 @@ def _send(
         category=message.category,
         at=turn.now,
         counts=message.counts_to_caps and not channel.internal,
-        entry=entry.id,
+        entry=bytes.fromhex(entry.id),
         step=step.id,
-        address=address or "",
+        address=consent.digest(address) if address else b"",
         journey=entry.journey,
         pass_=pass_,
         fell_due=candidate.fell_due if candidate.fell_due != turn.now else 0,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 from orchestrator import ids
 from orchestrator.errors import InputError
 from orchestrator.records import Absorb, Event, Link, Merge, Model
-from orchestrator.stages.decide import merging, order, timers
+from orchestrator.stages.decide import merging, order, timers, trimming
 from orchestrator.stages.decide import state as states
 from orchestrator.stages.decide import switch as switching
 from orchestrator.stages.decide.entries import end, enter
@@ -153,9 +153,10 @@ class Decide:
     def _absorb(
         self, key: str, state: Customer, item: Input, absorb: Absorb, now: int, catalog: Catalog
     ) -> list[Emit]:
-        if state.redirect and not (state.redirect == absorb.loser and key < absorb.loser):
-            return [_forward(state.redirect, item)]
-        state.redirect = ""  # two merges crossed: the smaller id is where both lives meet
+        if state.redirect:
+            forwarded = merging.forward(key, state, absorb, item.trace)
+            if forwarded is not None:
+                return forwarded
         if absorb.merge_id in state.profile.absorbed:
             return []
         turn = self._turn(key, state, now, catalog, absorb.merge_id)
@@ -202,5 +203,6 @@ def _fire(turn: Turn) -> None:
 def _finish(turn: Turn) -> list[Emit]:
     """Set the next timer and return what leaves."""
     timers.watch(turn)
+    trimming.hold(turn.customer, turn.now, turn.catalog)
     turn.customer.due = timers.next_due(turn.customer)
     return turn.emits

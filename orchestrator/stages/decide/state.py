@@ -61,8 +61,8 @@ class Profile(Struct, array_like=True, omit_defaults=True):
     consent: list[list[Statement]] = []
     """One list for each customer that came together here: a merge lets revoked win over granted
     whatever the time, while within one list, and for all that is said later, the newest wins."""
-    unusable: dict[str, list[str]] = {}
-    """Channel -> addresses that bounced for good, at most 8."""
+    unusable: dict[str, list[bytes]] = {}
+    """Channel -> digests of addresses that bounced for good, at most 8."""
     lifecycle: str = ""
     seen: bytes = b""
     """Ids of recent events, 8 bytes each, oldest first: of SHA-256 over source and event_id."""
@@ -87,13 +87,20 @@ class Sent(Struct, array_like=True, omit_defaults=True):
     flags: int = 0
     """Bits of ``FLAGS``."""
     counts: bool = True
-    entry: str = ""
+    entry: bytes = b""
+    """Its entry's id."""
     step: str = ""
-    address: str = ""
+    address: bytes = b""
+    """Digest of where it went (``consent.digest``): device tokens are long, and nobody's business."""
     journey: str = ""
     pass_: int = 1
     fell_due: int = 0
     """When the send first fell due; 0 = at ``at``."""
+
+    @property
+    def entry_id(self) -> str:
+        """The id of its entry, as records carry it."""
+        return self.entry.hex()
 
     @property
     def returned(self) -> bool:
@@ -201,6 +208,7 @@ class Past(Struct, array_like=True, omit_defaults=True):
 
     ended: int
     entry_id: str = ""
+    """Only while a goal is counted."""
     goal_until: int = 0
     """A goal is still counted until then; what follows is kept for it alone."""
     version: str = ""

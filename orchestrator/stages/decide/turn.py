@@ -120,7 +120,7 @@ class Turn:
             message, channel, action_id = sent.message, sent.channel, sent.action.hex()
             step = sent.step
             if entry is None:
-                name, entry_id, subject = sent.journey, sent.entry, sent.entry
+                name, entry_id, subject = sent.journey, sent.entry_id, sent.entry_id
         decision_id = ids.decision_id(
             self.cause, self.key, subject, step or "", outcome, self._ordinal
         )
@@ -175,7 +175,7 @@ class Turn:
                 template=message.definition if message else "",
                 journey=sent.journey,
                 journey_version=journey.version if journey else "",
-                entry_id=sent.entry,
+                entry_id=sent.entry_id,
                 step=sent.step,
                 decision_id=decision_id,
                 category=sent.category,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.stages.catalog import Wait, WaitFor
-from orchestrator.stages.decide.bounds import bounded
+from orchestrator.stages.decide.bounds import context
 from orchestrator.stages.decide.matching import holds, matches
 from orchestrator.stages.decide.state import Hit
 from orchestrator.stages.timestamps import to_instant
@@ -85,7 +85,7 @@ def hear(turn: Turn, entry: Entry, step: Step, wait: WaitFor, occurrence: Occurr
         entry.restarts += 1
         entry.arrived = turn.now
         entry.wake = turn.calendar.add(turn.now, wait.timeout)
-        entry.latest = bounded(occurrence.properties)
+        entry.latest = context(turn.customer, occurrence.properties)
     return None
 
 
@@ -122,7 +122,7 @@ def _hit(step: Step, number: int, turn: Turn, occurrence: Occurrence) -> Hit:
         step=step.id,
         pattern=number,
         at=turn.now,
-        properties=bounded(occurrence.properties),
+        properties=context(turn.customer, occurrence.properties),
         cause=turn.cause,
     )
 

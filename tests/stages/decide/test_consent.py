@@ -43,7 +43,12 @@ def verdict(customer: Customer, channel: str = "email", category: str = "news"):
 
 def with_action() -> Customer:
     sent = Sent(
-        action=ACTION, message="m", channel="email", category="news", at=NOW, address="a@x.example"
+        action=ACTION,
+        message="m",
+        channel="email",
+        category="news",
+        at=NOW,
+        address=consent.digest("a@x.example"),
     )
     return Customer(sends=[sent])
 

@@ -75,7 +75,7 @@ def profiles(draw) -> Profile:
     profile.unusable = draw(
         st.dictionaries(
             st.sampled_from(["email", "push"]),
-            st.lists(st.sampled_from("abc"), unique=True, min_size=1).map(sorted),
+            st.lists(st.sampled_from([b"a", b"b", b"c"]), unique=True, min_size=1).map(sorted),
         )
     )
     profile.holdout = draw(st.dictionaries(st.sampled_from(["s", "t"]), st.booleans()))

@@ -1,5 +1,7 @@
 """Merges at the decide stage: one life out of two, nothing lost, nothing started by the past."""
 
+from itertools import permutations
+
 import pytest
 
 from orchestrator.expressions.durations import Duration
@@ -155,26 +157,49 @@ def test_an_unknown_customer_is_refused(world, define):
     assert w.harness.states.get("who", Customer()).first_seen == 0
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
-def test_the_union_does_not_depend_on_the_order(world, define, order):
-    """Three customers into one, in any order: the same entries, sends, past and profile."""
-    journeys = [waiting(define), define.journey("k", "go.k", ("say", define.send("k", "inapp")))]
-    w = world(define.catalog(*journeys))
-    for number in range(3):
-        name = f"anon:{number}"
-        w.tell("go", customer=name, after="PT1H", id_=f"g{number}")
-        w.tell("go.k", customer=name, id_=f"k{number}")
-        w.tell("consent.revoked", customer=name, channel=f"ch{number}", id_=f"c{number}")
-    for number in order:
-        merge(w, f"anon:{number}", "anna")
-    state = w.state
-    assert [e.started for e in state.entries] == [min(e.started for e in state.entries)]
-    assert [s.at for s in state.sends] == sorted(s.at for s in state.sends)
-    assert len(state.sends) == 3
-    assert (
-        state.past["k"].entry_id
-        == max(
-            (d for d in w.decisions if d.reason == "completed"), key=lambda d: d.decided_at
-        ).entry_id
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize(
+    "names", [("a", "b", "c"), ("anon:1", "b", "a"), ("anon:2", "anon:1", "c")]
+)
+def test_a_circle_of_merges_meets_at_its_first_in_rank(world, define, names, order):
+    """Three crossed merges point round in a circle: all lives arrive at one, in every order."""
+    w = world(define.catalog(waiting(define)))
+    for name in names:
+        w.tell("go", customer=name, id_=name)
+    todo = []
+    for number, name in enumerate(names):
+        winner = names[(number + 1) % 3]
+        record = Merge(merge_id=name, loser=name, winner=winner, caused_by="x")
+        before = len(w.emitted)
+        w.append(Input(key=name, record=record))
+        todo += w.emitted[before:]
+    todo = [todo[place] for place in order]
+    for _ in range(20):
+        if not todo:
+            break
+        emit = todo.pop(0)
+        before = len(w.emitted)
+        w.append(Input(key=emit.key, record=emit.record))
+        todo += [one for one in w.emitted[before:] if one.topic == "timeline"]
+    assert not todo
+    states = w.harness.states
+    (home,) = [name for name in names if not states[name].redirect]
+    assert home == min(names, key=lambda name: (name.startswith("anon:"), name))
+    assert states[home].profile.absorbed == sorted(names)
+    assert len(states[home].entries) == 1
+
+
+def test_a_wait_of_the_loser_follows_the_winners_traits(world, define, at):
+    """What is new for the loser's entries is a change, although the winner knew it all along."""
+    wait = c.Wait(until=define.ex("profile.name"), if_past="continue")
+    catalog = define.catalog(define.journey("j", "go", ("rest", wait), ("say", define.send("m"))))
+    w = world(catalog)
+    w.tell("customer.updated", customer="anon:1", name="2026-03-09T10:00:00+01:00")
+    w.tell("go", customer="anon:1")
+    w.tell(
+        "customer.updated", after="PT1H", name="2026-03-12T10:00:00+01:00", timezone="Asia/Tokyo"
     )
-    assert len(state.profile.absorbed) == 3
+    merge(w, "anon:1", "anna")
+    (entry,) = w.state.entries
+    assert entry.wake == at("2026-03-12T10:00:00+01:00")
+    assert entry.ends_at == at("2027-03-02T10:00+01:00")

@@ -69,7 +69,7 @@ def test_the_event_at_hand():
     scope.set_event(None)
     assert scope.event("at") is None
     scope.set_event(event)
-    scope.current_entry = Entry(id="e", journey="j", version="v", started=0, cause="c", step="s")
+    scope.current_entry = Entry(id="0e", journey="j", version="v", started=0, cause="c", step="s")
     scope.reset(NOW + 1)
     assert (scope.now, scope.event("at"), scope.current_entry) == (NOW + 1, None, None)
 
@@ -77,21 +77,21 @@ def test_the_event_at_hand():
 def test_the_entry_at_hand():
     """``latest`` is the starting event until another moves the entry."""
     scope = scope_of()
-    entry = Entry(id="e", journey="j", version="v", started=0, cause="c", step="s", entry={"x": 1})
+    entry = Entry(id="0e", journey="j", version="v", started=0, cause="c", step="s", entry={"x": 1})
     scope.current_entry = entry
     assert (scope.entry("x"), scope.latest("x"), scope.latest("y")) == (1, 1, None)
     entry.latest = {"x": 2}
     assert (scope.entry("x"), scope.latest("x")) == (1, 2)
 
 
-def sent(step: str, *flags: str, entry: str = "e", pass_: int = 1) -> Sent:
+def sent(step: str, *flags: str, entry: str = "0e", pass_: int = 1) -> Sent:
     return Sent(
         action=b"",
         message="m",
         channel="email",
         category="c",
         at=NOW,
-        entry=entry,
+        entry=bytes.fromhex(entry),
         step=step,
         pass_=pass_,
         flags=sum(FLAGS[flag] for flag in flags),
@@ -115,7 +115,7 @@ def test_flags_imply_one_another(flags, true):
     customer = Customer(sends=[sent("day1", *flags)])
     scope = scope_of(customer)
     scope.current_entry = Entry(
-        id="e", journey="j", version="v", started=0, cause="c", step="s", passes={"day1": 1}
+        id="0e", journey="j", version="v", started=0, cause="c", step="s", passes={"day1": 1}
     )
     names = ["sent", "accepted", "delivered", "opened", "clicked"]
     assert [name for name in names if scope.flag("day1", name)] == true.split()
@@ -123,10 +123,12 @@ def test_flags_imply_one_another(flags, true):
 
 def test_flags_are_of_the_latest_pass_and_attempt_of_this_entry():
     customer = Customer(
-        sends=[sent("a", "opened", pass_=1), sent("a", "opened", entry="other", pass_=2)]
+        sends=[sent("a", "opened", pass_=1), sent("a", "opened", entry="0f", pass_=2)]
     )
     scope = scope_of(customer)
-    entry = Entry(id="e", journey="j", version="v", started=0, cause="c", step="s", passes={"a": 2})
+    entry = Entry(
+        id="0e", journey="j", version="v", started=0, cause="c", step="s", passes={"a": 2}
+    )
     scope.current_entry = entry
     assert not scope.flag("a", "opened")
     assert not scope.flag("a", "sent")

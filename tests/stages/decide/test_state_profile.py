@@ -11,7 +11,7 @@ PROFILE = Profile(
         "s": TraitState(open=[True, "v"], hits=[1, 2]),
     },
     consent=[[Statement("email", "", True, 7)]],
-    unusable={"email": ["a@x"]},
+    unusable={"email": [b"12345678"]},
     lifecycle="new",
     seen=b"12345678",
     seen_at=b"123456",
@@ -25,7 +25,7 @@ GOLDEN = (
     "a16397c000909201029201cb400400000000000091019103"
     "a17397c00092c3a176920102909090"
     "919194a5656d61696ca0c307"  # consent: one list of one statement
-    "81a5656d61696c91a3614078"  # unusable
+    "81a5656d61696c91c4083132333435363738"  # unusable
     "a36e6577"  # lifecycle
     "c4083132333435363738"  # seen
     "c406313233343536"  # seen_at
