@@ -1,4 +1,4 @@
-"""Load files of events: NDJSON, also gzipped."""
+"""Load files: events as they are, or records through mappings; gzipped ones too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli._mappings import mapping_options
 from orchestrator.cli.output import output_option
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from orchestrator.cli.session import Session
-    from orchestrator.sources.identities import IdentityKinds
+    from orchestrator.journeys import Workspace
+    from orchestrator.sources.inputs import Input
 
 PHASES = {
     "sort": "sorting by time",
@@ -25,10 +27,9 @@ PHASES = {
 
 
 @click.command()
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
-@click.option("--source", required=True, help="Name of the source of lines that name none.")
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--source", help="For FILES without --mapping: source of lines that name none.")
+@mapping_options
 @click.option("--backfill", is_flag=True, help="History: sets traits, starts nothing.")
 @click.option("--clock", type=click.Choice(["broker", "log"]), help="Overrides clock.mode.")
 @click.option("--again", is_flag=True, help="Also files that were loaded to their end before.")
@@ -36,14 +37,16 @@ PHASES = {
 @click.option(
     "--workspace",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Take the identities from this workspace, not from the catalog in force.",
+    help="Take identities, and without FILES and --mapping all mappings of files, from here.",
 )
 @output_option
 @click.pass_obj
 def command(
     session: Session,
     files: tuple[Path, ...],
-    source: str,
+    source: str | None,
+    mappings: tuple[Path, ...],
+    folder: Path,
     clock: str | None,
     until: str | None,
     workspace: Path | None,
@@ -53,10 +56,18 @@ def command(
 ) -> None:
     """Load FILES of canonical events, one JSON object a line; continues where it was stopped.
 
-    With --clock log all lines are sent in the order of their time, the time being the log's.
-    """
+    With --mapping the files are other people's: those that the mapping names, or FILES. With
+    --clock log all events are sent in the order of their time, the time being the log's.
+
+    \b
+    orchestrator load events.ndjson.gz --source shop
+    orchestrator load --mapping sources/orders.yaml --data exports/
+    orchestrator load --workspace journeys/ --clock log
+    """  # noqa: D301 - click's mark for lines that stay lines
+    from orchestrator.cli._mappings import kinds_of
     from orchestrator.codec import open_codec
     from orchestrator.errors import InputError, UsageError
+    from orchestrator.journeys import load_workspace
     from orchestrator.sources.load import Loader, applied_kinds, prepare
     from orchestrator.sources.mapping import instant
 
@@ -68,32 +79,53 @@ def command(
         end = instant(until)
     except InputError as error:
         raise UsageError(f"--until: {error}") from error
+    loaded = load_workspace(workspace) if workspace else None
+    inputs = _inputs(files, source, mappings, folder, loaded, workspace)
     codec = open_codec(settings)
     prepare(settings, codec)
-    kinds = _workspace_kinds(workspace) if workspace else applied_kinds(settings, codec)
+    kinds = kinds_of(loaded) if loaded else applied_kinds(settings, codec)
     progress = LoadProgress(session.output.remarks)
-    loader = Loader(settings, codec, kinds, source, progress, backfill=backfill)
+    loader = Loader(settings, codec, kinds, progress, backfill=backfill)
     try:
-        summary = loader.run(files, again=again, until=end)
+        summary = loader.run(inputs, again=again, until=end)
     finally:
         progress.close()
 
     def show(console: Console) -> None:
         text = f"{summary.accepted} events loaded"
         if summary.refused:
-            text += f", {summary.refused} lines to dead letters"
+            text += f", {summary.refused} records to dead letters"
         console.print(text)
 
     session.output.result(summary, show)
 
 
-def _workspace_kinds(workspace: Path) -> IdentityKinds:
-    from orchestrator.journeys import load_workspace
-    from orchestrator.sources.identities import IdentityKinds
+def _inputs(
+    files: tuple[Path, ...],
+    source: str | None,
+    mappings: tuple[Path, ...],
+    folder: Path,
+    loaded: Workspace | None,
+    workspace: Path | None,
+) -> list[Input]:
+    from orchestrator.cli._mappings import file_mappers, mappers_of
+    from orchestrator.errors import UsageError
+    from orchestrator.sources.inputs import CanonicalFile
+    from orchestrator.sources.mappings.files import open_files
 
-    definitions = load_workspace(workspace).definitions
-    sources = [one.source for one in definitions if one.kind == "profile"]
-    return IdentityKinds.of_profile(sources[0] if sources else "{}")
+    if files and not mappings:
+        if source is None:
+            raise UsageError("name the source of these files with --source, or their --mapping")
+        return [CanonicalFile(file, source) for file in files]
+    if source is not None:
+        raise UsageError("--source goes with files of canonical events; a mapping names its own")
+    if mappings:
+        if files and len(mappings) > 1:
+            raise UsageError("files go through one mapping; without files, each names its own")
+        return [*open_files(mappers_of(mappings), folder, files)]
+    if loaded is None or workspace is None:
+        raise UsageError("name FILES with --source, or --mapping FILE, or --workspace DIR")
+    return [*open_files(file_mappers(loaded, workspace), folder)]
 
 
 class LoadProgress:

@@ -193,11 +193,13 @@ def _part(kind: str, name: str, spot: Spot, hash_: str, parts: Parts) -> None:
             parts.sources[name] = spot
 
 
-def check_source_file(path: Path) -> tuple[Definition | None, tuple[Diagnostic, ...]]:
-    """Return one mapping of a ``sources`` folder, and what is to be said of it alone.
+def check_source_file(
+    path: Path,
+) -> tuple[Definition | None, Definition | None, tuple[Diagnostic, ...]]:
+    """Return one mapping, the profile beside it, and what is to be said of the mapping alone.
 
-    Beside its workspace it is checked against events.yaml and profile.yaml; an error in any other
-    file is not looked at. None = it does not compile.
+    In the ``sources`` folder of a workspace it is checked against events.yaml and profile.yaml; an
+    error in any other file is not looked at. None: it does not compile; there is no profile.
     """
     folder = path.absolute().parent.parent
     reading = _Reading()
@@ -211,7 +213,7 @@ def check_source_file(path: Path) -> tuple[Definition | None, tuple[Diagnostic, 
     own = tuple(each for each in found if each.mark.file == str(path))
     sources = [each for each in reading.definitions.values() if each.kind == "source"]
     refused = not sources or any(not each.warning for each in own)
-    return None if refused else sources[0], own
+    return None if refused else sources[0], reading.definitions.get("profile/profile"), own
 
 
 def load_workspace(folder: Path, *overlays: Path) -> Workspace:

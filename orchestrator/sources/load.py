@@ -1,10 +1,10 @@
-"""``load``: files of canonical events into the events topic, resumable, nothing lost.
+"""``load``: files into the events topic, as they are or through mappings; resumable, nothing lost.
 
 A position is kept only after Kafka has acknowledged everything before it, so a load that was stopped
 continues there; what was sent beyond it is sent again under the same ids, which makes duplicates.
-Lines that are no event become dead letters and are never in the way of the next.
+Records that are no event become dead letters and are never in the way of the next.
 
-On the log clock the lines of all files are sent in the order of their time, each with its time as
+On the log clock the events of all files are sent in the order of their time, each with its time as
 the record's, and at the end one tick, so that timers up to ``until`` fire. The tick goes straight to
 the timeline, so it must wait until the worker has brought everything before it there: until the
 group's committed offset on the events topic is past the last event. The worker commits it behind the
@@ -14,7 +14,7 @@ only when the tick itself has been consumed: then everything is decided.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import sleep
 from typing import Protocol
@@ -28,14 +28,14 @@ from orchestrator.kafka.clients import bootstrap_servers, consumer_config, produ
 from orchestrator.kafka.dead_letters import dead_letter_headers
 from orchestrator.kafka.definitions import read_definitions
 from orchestrator.kafka.topics import Topology
+from orchestrator.records import Event
 from orchestrator.settings import Settings
 from orchestrator.sources import metrics
 from orchestrator.sources.identities import IdentityKinds
+from orchestrator.sources.inputs import Input, by_time
 from orchestrator.sources.loadstate import LoadState, Mark
-from orchestrator.sources.ndjson import Line, file_identity, parse_line, read_lines
 from orchestrator.sources.producer import Outgoing
 from orchestrator.sources.profile import PROFILE
-from orchestrator.sources.sorting import TimedLine, in_order
 
 ROLE = "load"
 CHUNK_LINES = 5_000
@@ -50,7 +50,7 @@ class Progress(Protocol):
     """Who is told how it goes; phases: ``sort``, ``load``, ``wait``."""
 
     def begin(self, phase: str, total: int | None) -> None:
-        """Begin a phase of ``total`` steps (bytes or lines); None = nobody knows."""
+        """Begin a phase of ``total`` steps (bytes, events); None = nobody knows."""
         ...
 
     def at(self, done: int) -> None:
@@ -74,7 +74,6 @@ class Loader:
         settings: Where to; the clock mode decides how.
         codec: Prepared for the events topic.
         kinds: The profile's identity kinds.
-        source: Name of the source for lines that do not name one.
         backfill: Mark events as history: they set traits and start nothing.
         progress: Who is told.
     """
@@ -84,7 +83,6 @@ class Loader:
         settings: Settings,
         codec: Codec,
         kinds: IdentityKinds,
-        source: str,
         progress: Progress,
         *,
         backfill: bool = False,
@@ -93,7 +91,6 @@ class Loader:
         self._settings = settings
         self._codec = codec
         self._kinds = kinds
-        self._source = source
         self._backfill = backfill
         self._progress = progress
         self._events = topology.name("events")
@@ -101,90 +98,89 @@ class Loader:
         self._dead_letters = topology.name("dead-letters")
         self._log_clock = topology.log_clock
         servers = ",".join(bootstrap_servers(settings))
-        self._state = LoadState(Path(settings.worker.data_dir, ROLE), servers, self._events, source)
+        self._state = LoadState(Path(settings.worker.data_dir, ROLE), servers, self._events)
         self._producer = Producer(producer_config(settings, **{"linger.ms": 20}))
         self._error: KafkaError | None = None
         self._last_offset = -1
         self._tick_offset = -1
-        self._identities: dict[Path, str] = {}
 
-    def run(self, files: Sequence[Path], *, again: bool, until: int | None) -> Summary:
+    def run(self, inputs: Sequence[Input], *, again: bool, until: int | None) -> Summary:
         """Load the files; on the log clock together, else one after the other.
 
         Raises:
             UsageError: A file was finished before and ``again`` is not given.
             CouldNotRun: Kafka did not take everything; run it again to continue.
         """
-        groups = [list(files)] if self._log_clock else [[file] for file in files]
+        groups = [list(inputs)] if self._log_clock else [[one] for one in inputs]
         if not again:
-            self._refuse_finished(groups, files)
-        summary = Summary(files=len(files))
+            self._refuse_finished(groups, inputs)
+        summary = Summary(files=len(inputs))
         for group in groups:
-            mark = Mark([file.name for file in group]) if again else self._state.read(group)
+            mark = Mark([one.path.name for one in group]) if again else self._state.read(group)
             self._load(group, mark)
             if self._log_clock:
                 summary.tick_at = self._tick(mark, until)
             mark.finished = True
-            for done in [group, *([file] for file in group)]:
+            for done in [group, *([one] for one in group)]:
                 self._state.write(done, mark)
             summary.accepted += mark.accepted
             summary.refused += mark.refused
         return summary
 
-    def _refuse_finished(self, groups: list[list[Path]], files: Sequence[Path]) -> None:
-        for group in [*groups, *([file] for file in files)]:
+    def _refuse_finished(self, groups: list[list[Input]], inputs: Sequence[Input]) -> None:
+        for group in [*groups, *([one] for one in inputs)]:
             if self._state.read(group).finished:
-                names = ", ".join(str(file) for file in group)
+                names = ", ".join(str(one.path) for one in group)
                 raise UsageError(f"{names} was loaded to its end before; --again loads it again")
 
-    # ---------------------------------------------------------------------------- lines
+    # --------------------------------------------------------------------------- events
 
-    def _load(self, files: list[Path], mark: Mark) -> None:
-        lines = self._sorted(files) if self._log_clock else self._plain(files[0], mark.position)
-        if not self._log_clock:
-            self._progress.begin("load", _unpacked_size(files[0]))
+    def _load(self, inputs: Sequence[Input], mark: Mark) -> None:
+        if self._log_clock:
+            self._load_by_time(inputs, mark)
+        else:
+            self._load_one(inputs[0], mark)
+
+    def _load_one(self, input_: Input, mark: Mark) -> None:
+        self._progress.begin("load", input_.size())
         done = mark.position
-        skip = mark.position if self._log_clock else 0
-        for number, line in enumerate(lines):
-            if number < skip:
-                continue
-            self._send(files[line.file], line, mark)
-            done = number + 1 if self._log_clock else line.offset + len(line.data)
-            if number % CHUNK_LINES == CHUNK_LINES - 1:
-                self._settle(files, mark, done)
-        self._settle(files, mark, done)
+        for number, piece in enumerate(input_.pieces(mark.position), 1):
+            try:
+                events = input_.events(piece)
+                keys = [self._kinds.key(event.identities) for event in events]
+            except InputError as error:
+                self._bury(input_, piece.offset, piece.data, error, mark)
+            else:
+                for event, key in zip(events, keys, strict=True):
+                    self._send(event, key, mark)
+            done = piece.end
+            if number % CHUNK_LINES == 0:
+                self._settle([input_], mark, done)
+        self._settle([input_], mark, done)
 
-    def _plain(self, file: Path, start: int) -> Iterator[TimedLine]:
-        for line in read_lines(file, start):
-            yield TimedLine(0, 0, line.offset, line.data)
-
-    def _sorted(self, files: list[Path]) -> Iterator[TimedLine]:
+    def _load_by_time(self, inputs: Sequence[Input], mark: Mark) -> None:
         self._progress.begin("sort", None)
-        count = 0
+        done, skip = mark.position, mark.position
 
-        def timed() -> Iterator[TimedLine]:
-            nonlocal count
-            for number, file in enumerate(files):
-                for line in read_lines(file):
-                    count += 1
-                    at = self._time_of(file, line)
-                    yield TimedLine(at, number, line.offset, line.data)
+        def counted(total: int) -> None:
+            self._progress.begin("load", total)
 
-        lines = in_order(timed())
-        first = next(lines, None)
-        self._progress.begin("load", count)
-        if first:
-            yield first
-            yield from lines
+        def check(event: Event) -> None:
+            self._kinds.key(event.identities)
 
-    def _send(self, file: Path, line: TimedLine, mark: Mark) -> None:
-        try:
-            event = parse_line(line.data, self._source, self._identity(file), line.offset)
-            key = self._kinds.key(event.identities)
-        except InputError as error:
-            self._bury(file, line, error)
-            mark.refused += 1
-            return
+        for number, one in enumerate(by_time(inputs, check, counted), 1):
+            if number <= skip:
+                continue
+            if one.event is not None:
+                self._send(one.event, self._kinds.key(one.event.identities), mark)
+            elif one.error is not None:
+                self._bury(one.input, one.offset, one.data, one.error, mark)
+            done = number
+            if number % CHUNK_LINES == 0:
+                self._settle(inputs, mark, done)
+        self._settle(inputs, mark, done)
+
+    def _send(self, event: Event, key: str, mark: Mark) -> None:
         headers = headers_for(event, event.source, backfill=self._backfill)
         at = event.occurred_at if self._log_clock else 0
         value = self._codec.encode(event, self._events)
@@ -192,27 +188,6 @@ class Loader:
         mark.accepted += 1
         mark.last_time = max(mark.last_time, event.occurred_at)
         metrics.received.labels(event.source, "accepted").inc()
-
-    def _bury(self, file: Path, line: TimedLine, error: InputError) -> None:
-        headers = dead_letter_headers(
-            ROLE, error.cause, str(error), topic=file.name, offset=line.offset
-        )
-        self._produce(Outgoing(self._dead_letters, None, line.data, list(headers)))
-        metrics.refused.labels(self._source, error.cause).inc()
-        metrics.received.labels(self._source, "dead_letter").inc()
-
-    def _time_of(self, file: Path, line: Line) -> int:
-        try:
-            return parse_line(
-                line.data, self._source, self._identity(file), line.offset
-            ).occurred_at
-        except InputError:
-            return 0
-
-    def _identity(self, file: Path) -> str:
-        if file not in self._identities:
-            self._identities[file] = file_identity(file)
-        return self._identities[file]
 
     # ---------------------------------------------------------------------------- Kafka
 
@@ -242,7 +217,16 @@ class Loader:
         elif message.topic() == self._timeline:
             self._tick_offset = message.offset() or 0
 
-    def _settle(self, files: list[Path], mark: Mark, position: int) -> None:
+    def _bury(self, input_: Input, offset: int, data: bytes, error: InputError, mark: Mark) -> None:
+        headers = dead_letter_headers(
+            ROLE, error.cause, str(error), topic=input_.path.name, offset=offset
+        )
+        self._produce(Outgoing(self._dead_letters, None, data, list(headers)))
+        mark.refused += 1
+        metrics.refused.labels(input_.source, error.cause).inc()
+        metrics.received.labels(input_.source, "dead_letter").inc()
+
+    def _settle(self, inputs: Sequence[Input], mark: Mark, position: int) -> None:
         """Wait until Kafka has everything, then keep the position."""
         left = self._producer.flush(FLUSH_S)
         if self._error or left:
@@ -250,7 +234,7 @@ class Loader:
             raise CouldNotRun(f"Kafka did not take everything ({why}); run it again to continue")
         mark.position = position
         mark.last_offset = max(mark.last_offset, self._last_offset)
-        self._state.write(files, mark)
+        self._state.write(inputs, mark)
         self._progress.at(position)
 
     def _tick(self, mark: Mark, until: int | None) -> int | None:
@@ -284,10 +268,6 @@ def _committed(consumer: Consumer, at: list[TopicPartition]) -> int:
         return consumer.committed(at, _ANSWER_S)[0].offset
     except KafkaException:
         return -1  # the coordinator moves or the broker is away: ask again
-
-
-def _unpacked_size(file: Path) -> int | None:
-    return None if file.suffix == ".gz" else file.stat().st_size
 
 
 def applied_kinds(settings: Settings, codec: Codec) -> IdentityKinds:

@@ -1,12 +1,13 @@
 """How far a load has come: one small JSON file for each, in ``worker.data_dir``/load.
 
-A load is known by where it goes (cluster, topic), its source and its files; a file by its size and
-the bytes at both ends, so that a renamed copy is the same file and a file that grew is another one.
+A load is known by where it goes (cluster, topic) and its files, each with its source; a file by its
+size and the bytes at both ends, so that a renamed copy is the same file and a file that grew is another one.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,12 +15,13 @@ import msgspec
 from msgspec import Struct
 
 from orchestrator.ids import make_id
+from orchestrator.sources.inputs import Input
 
 ENDS = 65_536
 
 
 class Mark(Struct):
-    """``position`` counts bytes of the unpacked file, or, on the log clock, lines in order."""
+    """``position`` is a piece's ``end`` (``inputs``), or, on the log clock, counts events in order."""
 
     files: list[str]
     position: int = 0
@@ -50,21 +52,22 @@ class LoadState:
         self._folder = folder
         self._target = target
 
-    def read(self, files: list[Path]) -> Mark:
+    def read(self, inputs: Sequence[Input]) -> Mark:
         """Return how far these files have come together."""
-        path = self._path(files)
+        path = self._path(inputs)
         if not path.is_file():
-            return Mark(files=[file.name for file in files])
+            return Mark(files=[one.path.name for one in inputs])
         return msgspec.json.decode(path.read_bytes(), type=Mark)
 
-    def write(self, files: list[Path], mark: Mark) -> None:
+    def write(self, inputs: Sequence[Input], mark: Mark) -> None:
         """Keep a mark; the file is replaced as a whole."""
-        path = self._path(files)
+        path = self._path(inputs)
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(".new")
         fresh.write_bytes(msgspec.json.encode(mark))
         os.replace(fresh, path)  # noqa: PTH105 - replaces in one step on every system
 
-    def _path(self, files: list[Path]) -> Path:
-        name = make_id("load", *self._target, *(fingerprint(file) for file in files))
+    def _path(self, inputs: Sequence[Input]) -> Path:
+        known = [part for one in inputs for part in (one.source, fingerprint(one.path))]
+        name = make_id("load", *self._target, *known)
         return self._folder / f"{name}.json"

@@ -61,13 +61,13 @@ def file_identity(path: Path) -> str:
     return f"{path.name.removesuffix('.gz')}:{sha256(head).hexdigest()[:16]}"
 
 
-def read_lines(path: Path, start: int = 0) -> Iterator[Line]:
-    """Yield every line that is not blank, from byte offset ``start`` on."""
+def read_lines(path: Path, start: int = 0, *, blank: bool = False) -> Iterator[Line]:
+    """Yield every line (``blank``: also those without content) from byte offset ``start`` on."""
     with open_lines(path) as file:
         file.seek(start)
         offset = start
         for data in file:
-            if data.strip():
+            if blank or data.strip():
                 yield Line(offset, data)
             offset += len(data)
 

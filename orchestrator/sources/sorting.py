@@ -22,11 +22,12 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class TimedLine(NamedTuple):
-    """One line: its time (epoch ms), its file's number, and where it begins."""
+    """One line: its time (epoch ms), its file's number, where it begins, which part of it this is."""
 
     at: int
     file: int
     offset: int
+    part: int
     data: bytes
 
 
@@ -34,7 +35,7 @@ _decode = msgspec.msgpack.Decoder(TimedLine).decode
 
 
 def in_order(lines: Iterable[TimedLine], run_lines: int = RUN_LINES) -> Iterator[TimedLine]:
-    """Yield all lines by (time, file, offset), using temporary files beyond ``run_lines``."""
+    """Yield all lines by (time, file, offset, part), using temporary files beyond ``run_lines``."""
     with ExitStack() as stack:
         runs: list[IO[bytes]] = []
         kept: list[TimedLine] = []

@@ -99,18 +99,18 @@ def test_a_mapping_is_checked_alone(sound):
     """An error elsewhere keeps nobody from trying a mapping; its own events and identities count."""
     sound.write("sources/one.yaml", FILE)
     sound.write("journeys/broken.yaml", "journey: [")
-    definition, found = check_source_file(sound.folder / "sources/one.yaml")
+    definition, _, found = check_source_file(sound.folder / "sources/one.yaml")
     assert found == ()
     assert (definition.kind, definition.name) == ("source", "shop")
     sound.change("sources/one.yaml", "account_id", "account")
-    definition, found = check_source_file(sound.folder / "sources/one.yaml")
+    definition, _, found = check_source_file(sound.folder / "sources/one.yaml")
     assert definition is None
     assert [each.name for each in found] == ["unknown-identity"]
 
 
 def test_a_mapping_without_a_workspace_is_checked_for_itself(tmp_path):
     (tmp_path / "one.yaml").write_text(TOPIC)
-    definition, found = check_source_file(tmp_path / "one.yaml")
+    definition, _, found = check_source_file(tmp_path / "one.yaml")
     assert (definition.name, found) == ("billing", ())
 
 

@@ -18,7 +18,10 @@ from orchestrator.records import Event
 from orchestrator.settings import Settings, load_settings
 from orchestrator.sources import load
 from orchestrator.sources.identities import IdentityKinds
+from orchestrator.sources.inputs import CanonicalFile
 from orchestrator.sources.load import Loader, Summary, prepare
+from orchestrator.sources.mappings import Mapper
+from orchestrator.sources.mappings.files import MappedFile
 
 pytestmark = pytest.mark.kafka
 KINDS = IdentityKinds("household_id", ("email",))
@@ -64,8 +67,12 @@ def run(
     codec = open_codec(settings)
     prepare(settings, codec)
     until = options.pop("until", None)
-    loader = Loader(settings, codec, KINDS, "shop", progress or Silent(), **options)
-    return loader.run(files, again=again, until=until)
+    mapper = options.pop("mapper", None)
+    inputs: list[Any] = [
+        MappedFile(file, mapper) if mapper else CanonicalFile(file, "shop") for file in files
+    ]
+    loader = Loader(settings, codec, KINDS, progress or Silent(), **options)
+    return loader.run(inputs, again=again, until=until)
 
 
 def events(settings: Settings) -> list[Event]:
@@ -163,10 +170,12 @@ def test_the_log_clock(settings: Settings, tmp_path: Path, monkeypatch: pytest.M
     two = write(tmp_path / "two.ndjson.gz", [line(n) for n in range(59, 0, -2)])
     with pytest.raises(KeyboardInterrupt):
         run(target, one, two, progress=Silent(2))
-    # The worker's part: it says how far it has read.
+    # The worker's part: it says how far it has read, at last the closing tick.
     topology = Topology(target)
     worker = Consumer(consumer_config(target, target.app.id))
-    worker.commit(offsets=[TopicPartition(topology.name("events"), 0, 60)], asynchronous=False)
+    read_to = {"events": 60, "timeline": 1}
+    offsets = [TopicPartition(topology.name(one), 0, at) for one, at in read_to.items()]
+    worker.commit(offsets=offsets, asynchronous=False)
     worker.close()
     summary = run(target, one, two, until=9_000_000)
     assert [event.properties["n"] for event in events(target)] == list(range(1, 61))
@@ -178,3 +187,49 @@ def test_the_log_clock(settings: Settings, tmp_path: Path, monkeypatch: pytest.M
     assert summary.tick_at == 9_000_000
     with pytest.raises(UsageError):
         run(target, two)
+
+
+MAPPING = {
+    "source": "tills",
+    "files": ["*.csv"],
+    "format": "csv",
+    "events": [
+        {
+            "type": "order.completed",
+            "occurred_at": "long(record.at)",
+            "identities": {"household_id": "record.who"},
+            "properties": {"n": "long(record.n)"},
+        },
+        {
+            "type": "order.reviewed",
+            "if": "has(record.reviewed)",
+            "occurred_at": "long(record.reviewed)",
+            "identities": {"household_id": "record.who"},
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize("group_by", [[], ["record.n"]], ids=["lines", "groups"])
+def test_records_through_a_mapping(
+    target: Settings, tmp_path: Path, group_by: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Resumable, dead letters with their own bytes, offsets as ids, as for canonical events."""
+    monkeypatch.setattr(load, "CHUNK_LINES", 10)
+    mapper = Mapper(json.dumps({**MAPPING, "group_by": group_by}))
+    rows = [f"{n},{n},{1000 + n}," for n in range(30)]
+    rows[5], rows[7] = "5,5,when,", "7,7"
+    file = write(tmp_path / "a.csv", ["n,who,at,reviewed", *rows])
+    with pytest.raises(KeyboardInterrupt):
+        run(target, file, mapper=mapper, progress=Silent(2))
+    summary = run(target, file, mapper=mapper)
+    assert (summary.accepted, summary.refused) == (28, 2)
+    found = events(target)
+    assert sorted(one.properties["n"] for one in found) == [n for n in range(30) if n not in {5, 7}]
+    assert len({one.event_id for one in found}) == 28
+    assert {one.source for one in found} == {"tills"}
+    dead = {one.value(): dict(one.headers()) for one in read(target, "dead-letters")}
+    assert dead[b"5,5,when,\n"]["__connect.errors.cause"] == b"no_time"
+    assert dead[b"7,7\n"]["__connect.errors.cause"] == b"bad_line"
+    with pytest.raises(UsageError, match="--again"):
+        run(target, file, mapper=mapper)

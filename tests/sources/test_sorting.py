@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from orchestrator.sources.sorting import TimedLine, in_order
 
 lines = st.lists(
-    st.builds(TimedLine, st.integers(0, 50), st.integers(0, 3), st.integers(0, 9), st.binary())
+    st.builds(
+        TimedLine,
+        st.integers(0, 50),
+        st.integers(0, 3),
+        st.integers(0, 9),
+        st.integers(-1, 2),
+        st.binary(),
+    )
 )
 
 
