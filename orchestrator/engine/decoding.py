@@ -18,13 +18,17 @@ class Blocked(Exception):  # noqa: N818 - a state of the partition, not an error
     def __init__(self, why: UnavailableError) -> None:
         super().__init__(str(why))
         self.why = why
+        self._told = False
 
     def remedy(self) -> None:
-        """Do what ends the wait; runs in a thread.
+        """Do what ends the wait; runs in a thread. Here: say what is missing, then try once more.
 
         Raises:
             UnavailableError: Not yet.
         """
+        if not self._told:
+            self._told = True
+            raise self.why
 
 
 class Decoder:
