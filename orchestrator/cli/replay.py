@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from orchestrator.cli import FINDINGS
+from orchestrator.cli.journeys.apply import Instant
 from orchestrator.cli.output import output_option
 
 if TYPE_CHECKING:
@@ -26,27 +27,46 @@ READ_S: Final = 60.0
 WRITTEN: Final = ("events", "timeline", "actions", "decisions", "outcomes")
 
 
-@click.command(epilog="Example: orchestrator replay --verify")
+@click.command(
+    epilog="Example: orchestrator replay --candidate deploy/example --since 2026-03-01T00:00:00Z"
+)
 @click.option(
     "--verify",
     is_flag=True,
     help="Compare decisions, actions and states with what the log gives; exit 1 if they differ.",
 )
+@click.option(
+    "--candidate",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Compare what happened with what the workspace in DIR would have done.",
+)
+@click.option("--since", metavar="INSTANT", type=Instant(), help="When the candidate takes effect.")
 @output_option
 @click.pass_obj
-def command(session: Session, verify: bool) -> int:
+def command(session: Session, verify: bool, candidate: Path | None, since: int | None) -> int:
     """Run the recorded log through the same stages again and compare.
 
-    The whole timeline is read, from its first record to the newest checkpoint, and goes through the
+    --verify: the whole timeline is read, from its first record to the newest checkpoint, and goes through the
     decide stage as in the worker: events, ticks, catalogs, timers. Then, as multisets, the decisions
     and actions in Kafka must be those, and every customer's state in the changelog must be the same,
     byte for byte. The same for the states of identify, while the events topic still reaches back to
     its first record. Nothing is written, and nothing has to be stopped for it.
+
+    --candidate DIR --since INSTANT: both catalogs share one life until then, and run apart: who would
+    have got what, what caps and gaps would have held back, how many messages a customer would have
+    got, and what would have been decided otherwise, by reason. Receipts are those that there were:
+    what the candidate alone would have sent, nobody has opened or clicked.
     """
     from orchestrator.errors import UsageError
 
-    if not verify:
-        raise UsageError("say what the replay is for: --verify")
+    if verify == (candidate is not None) or (since is None) != (candidate is None):
+        raise UsageError("say what the replay is for: --verify, or --candidate DIR --since INSTANT")
+    if candidate is not None and since is not None:
+        from orchestrator.cli._candidate import compare
+
+        compare(session, candidate, since)
+        return 0
     results, remarks = _audit(session)
     session.output.result(
         {"ok": all(one.sound for one in results), "stages": results, "remarks": remarks},

@@ -42,6 +42,21 @@ class LogCut(CouldNotRun):
     """The log does not reach back to its first record any more."""
 
 
+def find_skips(topology: Topology, stage: str) -> dict[int, dict[int, str]]:
+    """Return what an operator passed over, partition -> offset -> reason.
+
+    Each such record has become a dead letter.
+    """
+    skips: dict[int, dict[int, str]] = {}
+    for number in range(topology.partitions("dead-letters")):
+        topic = topology.name("dead-letters")
+        for message in read_partition(topology.settings, topic, number):
+            letter = dead_letters.read_message(message)
+            if letter.cause == Skipped.cause and letter.stage == stage:
+                skips.setdefault(letter.from_partition, {})[letter.from_offset] = letter.message
+    return skips
+
+
 class Audit:
     """One stage of one deployment.
 
@@ -86,23 +101,12 @@ class Audit:
             LogCut: Records that the state stems from have been deleted.
             UnavailableError: Kafka, the registry or a definition is away.
         """
-        self._find_skips()
+        self.skips = find_skips(self.topology, self.spec.stage.name)
         for partition in range(self.spec.partitions):
             with ExitStack() as stack:
                 _Partition(self, partition, stack).run()
             self.findings.partitions += 1
         return self.findings
-
-    def _find_skips(self) -> None:
-        """Find what an operator passed over: each such record has become a dead letter."""
-        topology = self.topology
-        for number in range(topology.partitions("dead-letters")):
-            topic = topology.name("dead-letters")
-            for message in read_partition(topology.settings, topic, number):
-                letter = dead_letters.read_message(message)
-                if letter.cause == Skipped.cause and letter.stage == self.spec.stage.name:
-                    where = self.skips.setdefault(letter.from_partition, {})
-                    where[letter.from_offset] = letter.message
 
     # -- for the partitions ---------------------------------------------------------------------
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.engine import StageSpec
 from orchestrator.engine.holding import Hold
-from orchestrator.engine.meta import Meta
-from orchestrator.engine.ports import Chunk, LogRecord, Output, TaskId
+from orchestrator.engine.meta import CatalogMark, Meta
+from orchestrator.engine.ports import Chunk, LogRecord, Output, StateWrite, TaskId
 from orchestrator.engine.processor import Tools
 from orchestrator.engine.replay import Opened, StoreOpener
 from orchestrator.engine.slots import build_core
@@ -43,7 +44,8 @@ class Rerun:
         tools: As the worker's.
         config: As the worker's.
         stores: Where the rerun keeps its states: an empty place of its own.
-        first: Offset of the log's first record.
+        first: Offset of the log's first record, where the place is empty; what ``fork`` has laid
+            down there goes on from where it was taken.
         take: Gets everything that leaves, in order.
         skips: Offset -> reason, of the records that an operator passed over.
     """
@@ -60,7 +62,9 @@ class Rerun:
         skips: Mapping[int, str] | None = None,
     ) -> None:
         self._store = stores.open(task)
-        opened = Opened(self._store, Meta(position=first), 0, 0)
+        begun = self._store.meta()
+        meta = Meta(position=first) if begun is None else metas.decode(begun)
+        opened = Opened(self._store, meta, 0, 0)
         self._core = build_core(
             task, spec.stage, spec.source, spec.partitions, opened, tools, config
         )
@@ -116,6 +120,48 @@ class Rerun:
         for raw, expected in self._store.items():
             if raw not in committed:
                 yield StateDifference(raw.decode(), expected, None)
+
+    def advance(self, to: int) -> None:
+        """Let log time reach ``to`` as a tick does: what is due by then fires."""
+        processor, limit = self._core.processor, (to + 1).to_bytes(8, "big")
+        while processor.timers.first(limit) is not None:
+            processor.fire(processor.timers.take())
+        self._core.log_time = max(self._core.log_time, to)
+        self._flush()
+
+    def fork(
+        self, task: TaskId, stores: StoreOpener, change: Callable[[list[CatalogMark]], CatalogMark]
+    ) -> None:
+        """Lay a copy of everything down for another rerun, in which another catalog takes effect.
+
+        Args:
+            task: The other's.
+            stores: The other's: an empty place.
+            change: Gives the other catalog, and when, from those that have taken effect so far.
+        """
+        self._flush()
+        meta = metas.decode(self._store.meta() or b"")
+        meta.first_ordinal = meta.first_ordinal or 1
+        meta.catalogs.append(change(meta.catalogs))
+        meta.sweep = b""
+        head, copy = metas.encode(meta), stores.open(task)
+        try:
+            states = self._store.items()
+            while batch := [
+                StateWrite(key, value, 0) for key, value in islice(states, STEP_INPUTS)
+            ]:
+                copy.write(batch, head)
+            copy.write([], head)
+        finally:
+            copy.close()
+
+    def bring_all(self) -> None:
+        """Bring every state to the newest catalog and to the log time, the silent ones too."""
+        for number, raw in enumerate(list(self._store.keys(b"")), start=1):
+            self._core.processor.bring(raw.decode(), self.log_time)
+            if number % STEP_INPUTS == 0:
+                self._flush()
+        self._flush()
 
     def close(self) -> None:
         """Close the store."""

@@ -104,7 +104,7 @@ def apply(settings: Settings, workspace: Workspace, at: int | None = None) -> di
     log_clock = settings.clock.mode == "log"
     if at is not None and not log_clock:
         raise UsageError("--at: the broker's clock says when; it goes with clock.mode log only")
-    _check_channels(settings, workspace)
+    check_channels(settings, workspace)
     topology = Topology(settings)
     topology.verify(*WRITES, "actions")
     codec = open_codec(settings)
@@ -149,7 +149,12 @@ def _status(workspace: Workspace, current: CatalogSwitch | None) -> dict[str, Jo
     }
 
 
-def _check_channels(settings: Settings, workspace: Workspace) -> None:
+def check_channels(settings: Settings, workspace: Workspace) -> None:
+    """Refuse a policy whose channels have no topics.
+
+    Raises:
+        SettingsError: Names them, and what to do.
+    """
     from orchestrator.errors import SettingsError
 
     missing = sorted(workspace.catalog.policy.channels.keys() - set(settings.channels))
