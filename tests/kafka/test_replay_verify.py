@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from orchestrator.kafka.topics import Topology
 from orchestrator.records import Action, Decision, Event
 from orchestrator.testing.stack import SERVER_KEY, Stack
 from orchestrator.testing.tracking import Tracking, iso
+from tests.kafka.calling import call
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -42,18 +42,9 @@ def overlay(tmp_path) -> Path:
 
 
 def verify(stack: Stack) -> tuple[int, dict]:
-    done = subprocess.run(
-        [
-            *stack._command(["replay", "--verify", "--output", "json"]),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=stack._environment(),
-        timeout=120,
-    )
-    assert done.returncode in {0, 1}, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    code, out, err = call(stack, "replay", "--verify", "--output", "json")
+    assert code in {0, 1}, err
+    return code, json.loads(out)
 
 
 def sound(stack: Stack) -> dict[str, dict]:
