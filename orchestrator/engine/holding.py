@@ -35,7 +35,8 @@ class Hold:
         return (
             f"the worker died {DEATHS} times at {self.topic} [{self.partition}] offset "
             f"{self.offset} (at the record or a timer due in front of it): correct the cause, or "
-            f"pass over the record with `orchestrator state skip`"
+            f"pass over the record with `orchestrator state skip {self.topic} {self.partition} "
+            f"{self.offset} --reason WHY`"
         )
 
     def search(self) -> None:

@@ -51,6 +51,8 @@ class Meta(Struct, array_like=True):
     """Local only: the changelog offset after this record."""
     verified: bool = False
     """Local only: the store has been compared with the digest since its last replay began."""
+    repair: bool = False
+    """Written by `orchestrator state reset`: what is wrong with the changelog so far is settled."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -96,6 +98,7 @@ class TransactionReader:
         self.last = last
         self.suspicion = ""
         """The first transaction whose count or checksum does not fit; normal after compaction."""
+        self._torn = ""
         self._states: dict[bytes, bytes | None] = {}
         self._count = 0
         self._checksum = 0
@@ -105,8 +108,7 @@ class TransactionReader:
     ) -> tuple[dict[bytes, bytes | None], Meta] | None:
         """Take the next record; return (states, meta) when it completes a transaction.
 
-        Raises:
-            ChangelogTorn: The sequence does not rise.
+        What is wrong is told by ``end``: a repair may follow.
         """
         if key != META_KEY:
             self._states[key] = value
@@ -114,10 +116,13 @@ class TransactionReader:
             self._checksum = add_to_checksum(self._checksum, state_hash(key, value))
             return None
         if value is None:
-            raise ChangelogTorn(f"a tombstone instead of a meta record at offset {offset}")
+            self._torn = self._torn or f"a tombstone instead of a meta record at offset {offset}"
+            return None
         meta = decode(value)
-        if meta.seq <= self.last.seq:
-            raise ChangelogTorn(f"sequence {self.last.seq} -> {meta.seq} at offset {offset}")
+        if meta.repair:
+            self._torn = ""
+        elif meta.seq <= self.last.seq and not self._torn:
+            self._torn = f"sequence {self.last.seq} -> {meta.seq} at offset {offset}"
         fits = meta.seq == self.last.seq + 1 and meta.count == self._count
         if not (fits and meta.checksum == self._checksum) and not self.suspicion:
             self.suspicion = (
@@ -129,11 +134,13 @@ class TransactionReader:
         return states, meta
 
     def end(self) -> None:
-        """Check that the log ended with a meta record.
+        """Check that the sequence rose and the log ended with a meta record.
 
         Raises:
-            ChangelogTorn: It did not: half of a transaction is visible.
+            ChangelogTorn: It does not rise, or half of a transaction is visible.
         """
+        if self._torn:
+            raise ChangelogTorn(self._torn)
         if self._count:
             raise ChangelogTorn(
                 f"{self._count} states after the last meta record (sequence {self.last.seq})"
