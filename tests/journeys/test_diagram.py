@@ -99,6 +99,16 @@ def test_texts_cannot_break_out_of_their_quotes(workspace):
     assert "…" in text
 
 
+def test_an_entry_by_condition(workspace):
+    """The condition stands where an event would."""
+    file = workspace / "journeys" / "everything.yaml"
+    former = "entry: {absence: {of: app.opened, for: P2W}}"
+    entry = "entry: {when: 'profile.seen == true', if: 'profile.email != null'}"
+    file.write_text(JOURNEY.replace(former, entry), encoding="utf-8")
+    text = mermaid(load_workspace(workspace).catalog.journeys["everything"])
+    assert 'entry(["when profile.seen == true<br>if profile.email != null"])' in text
+
+
 def test_the_example_as_a_whole():
     journey = load_workspace(EXAMPLE).catalog.journeys["trial-to-paid"]
     text = mermaid(journey, {"reaction": "12 customers"})
