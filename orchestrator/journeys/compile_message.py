@@ -91,6 +91,7 @@ def _content(
     if not spot.value:
         world.report(key.mark, "no-content", f"there is nothing to send on {channel!r}")
     found: dict[str, Expression] = {}
+    guarded: set[str] = set()
     for each in dict(spot.items()).values():
         node = each.node
         if not isinstance(node, Scalar):  # pragma: no cover - fields are scalars
@@ -117,7 +118,10 @@ def _content(
             written = Scalar(mark, name, name, "json" if "[" in name else "", name)
             expression = world.expression(Spot(name, written), place)
             if expression.text == name:
-                found[f"{variable.root}.{name_of(expression, variable.root)}"] = expression
+                read = f"{variable.root}.{name_of(expression, variable.root)}"
+                found[read] = expression
+                guarded |= {read} if variable.guarded else set()
+    world.needs[message["message"].value, channel] = frozenset(found.keys() - guarded)
     return dict(sorted(found.items()))
 
 

@@ -116,6 +116,8 @@ def _send(spot: Spot, place: Place, known: Known) -> Send:
                 f"it has {', '.join(message.content)}" if message.content else "",
             )
     channels = tuple(dict.fromkeys(channel.value for channel in spot["channel"]))
+    if message is not None:
+        _check_values(spot["message"], message, channels, place)
     if "on_block" in spot and message is not None:
         _check_on_block(spot["on_block"], message, channels, place, known)
     return Send(
@@ -125,6 +127,27 @@ def _send(spot: Spot, place: Place, known: Known) -> Send:
         value=world.number(spot.get("value"), place.plain),
         on_block=spot.plain("on_block", {}),
     )
+
+
+def _check_values(spot: Spot, message: Message, channels: tuple[str, ...], place: Place) -> None:
+    """Warn of what a template needs and no event of this journey carries: rendering would fail."""
+    heard = {"entry": place.plain.entry, "latest": place.plain.latest}
+    needs = place.world.needs
+    wanted = {name for channel in channels for name in needs.get((message.name, channel), ())}
+    for name in sorted(wanted):
+        root, _, path = name.partition(".")
+        if root not in heard:
+            continue
+        names = heard[root]
+        if names is None or not (names.open or path in names.types):
+            who = "starts" if root == "entry" else "starts or moves"
+            place.world.report(
+                spot.mark,
+                "missing-value",
+                f"the template of {message.name!r} needs {name}, which no event that {who} this "
+                "journey carries: it could not be rendered",
+                f"write {{{{ {name} | default('...') }}}} there, or send another message",
+            )
 
 
 def _lacks(message: Message, channel: str) -> bool:
@@ -261,6 +284,12 @@ def _split(spot: Spot, place: Place) -> Split:
 
 
 def _choose(spot: Spot, place: Place, known: Known) -> Choose:
+    place.world.report(
+        spot.mark,
+        "not-learned",
+        "nothing learns yet: the first eligible option is always taken",
+        "put the option first that you would send to everybody",
+    )
     options: list[Option] = []
     for each in spot["among"]:
         name = each["name"]

@@ -29,6 +29,7 @@ _PART = re.compile(
     re.VERBOSE,
 )
 _STEP = re.compile(r"""\.\s*([A-Za-z_]\w*)|\[\s*(?:"([^"]*)"|'([^']*)')\s*\]""")
+_GUARD = re.compile(r"\s*\|\s*(?:default|d)\b|\s+is\s+(?:not\s+)?(?:un)?defined\b")
 _FIRST = re.compile(r"-?\s*([A-Za-z_]\w*)\s*(.)?", re.DOTALL)
 _SET = re.compile(
     r"-?\s*(?:set\s+([\w\s,]+?)\s*(?:=|-?$)|for\s+([\w\s,]+?)\s+in\b|with\s+(\w+)\s*=|macro\s+(\w+)\s*\(([^)]*)\))"
@@ -41,12 +42,16 @@ _ALWAYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One reference; ``called``: the last part is a method. Offset within the text."""
+    """One reference; ``called``: the last part is a method. Offset within the text.
+
+    ``guarded``: the template knows what to do where the value is missing.
+    """
 
     root: Root
     path: tuple[str, ...]
     offset: int
     called: bool
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +93,6 @@ def _defined(body: str) -> set[str]:
 
 def _variable(part: re.Match[str], begin: int) -> Variable:
     path = tuple(a or b or c for a, b, c in _STEP.findall(part["path"]))
-    return Variable(part["root"], path, begin + part.start("root"), part["call"] is not None)  # type: ignore[arg-type]
+    guarded = _GUARD.match(part.string, part.end()) is not None
+    offset, called = begin + part.start("root"), part["call"] is not None
+    return Variable(part["root"], path, offset, called, guarded)  # type: ignore[arg-type]

@@ -48,10 +48,13 @@ NUMBERS: Final = {
     "quote-country": "J050",
     "flapping-lifecycle": "J051",
     "no-default-arm": "J052",
+    "not-learned": "J053",
+    "missing-value": "J054",
 }
 
 WARNINGS: Final = frozenset(
-    {"never-binding-cap", "quote-time", "quote-country", "flapping-lifecycle", "no-default-arm"}
+    "never-binding-cap quote-time quote-country flapping-lifecycle no-default-arm not-learned "
+    "missing-value".split()
 )
 """These alone do not keep a workspace from being applied."""
 

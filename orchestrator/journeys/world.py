@@ -65,6 +65,8 @@ class World:
     channels: Collection[str] | None = None
     categories: Collection[str] | None = None
     messages: Collection[str] | None = None
+    needs: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    """What the template of a message on a channel cannot do without."""
     found: list[Diagnostic] = field(default_factory=list)
     expressions: list[Expression] = field(default_factory=list)
     lenient: bool = False

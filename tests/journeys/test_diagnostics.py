@@ -659,6 +659,13 @@ CASES = [
         "branch: [{if: profile.vip, then: second}]",
         "journeys/welcome.yaml:5:25: J052 no-default-arm: nothing says what holds when no condition does; end with an arm without if:",
     ),
+    (
+        "J053",
+        "journeys/welcome.yaml",
+        "wait: {for: P1D}",
+        "choose: {decision: d, among: [{name: a, send: {message: alert, channel: sales}}, {name: b, send: {message: hello, channel: email}}], outcome: {on: order.placed, within: P1D}}",
+        "journeys/welcome.yaml:5:25: J053 not-learned: nothing learns yet: the first eligible option is always taken; put the option first that you would send to everybody",
+    ),
 ]
 
 
@@ -684,4 +691,5 @@ def test_one_cause_one_finding(sound, file, old, new, finding):
 def test_every_number_has_a_case():
     """No diagnostic is without its golden line."""
     shown = {tuple(case[4].split(": ")[1].split(" ")) for case in CASES}
+    shown.add(("J054", "missing-value"))  # needs two journeys: in test_findings
     assert shown == {(number, name) for name, number in NUMBERS.items()}

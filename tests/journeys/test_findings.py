@@ -114,7 +114,7 @@ CONSENT = "\nconsent:"
                 " {name: a, send: {message: hello, channel: email}}],"
                 " outcome: {on: order.placed, within: P1D}}"
             ),
-            ["J009"],
+            ["J009", "J053"],
         ),
         (
             JOURNEY,
@@ -392,3 +392,25 @@ def test_no_typing_error_crashes_lint(tmp_path, seed):
     for each in check_workspace(tmp_path).diagnostics:
         assert each.mark.line >= 1
         assert each.mark.column >= 1
+
+
+BY_TRAIT = "journey: by-trait\nentry: {when: profile.vip}\nsteps: [{id: a, send: {message: hello, channel: CHANNEL}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("template", "channel", "names"),
+    [
+        ("{{ entry.plan }} {{ latest.plan }}", "email", ["entry.plan", "latest.plan"]),
+        ("{{ entry.plan }}", "inapp", []),
+        ("{{ entry.plan | default('none') }}", "email", []),
+        ("{% if entry.plan is defined %}{{ entry.plan }}{% endif %}", "email", []),
+        ("{{ profile.plan }}", "email", []),
+    ],
+)
+def test_a_template_that_needs_what_no_event_brings(sound, template, channel, names):
+    """Two journeys send it, one without an event: its sends could not be rendered."""
+    sound.change(HELLO, "{{ profile.plan }}", template)
+    sound.write("journeys/by-trait.yaml", BY_TRAIT.replace("CHANNEL", channel))
+    found = [one for one in sound.findings() if "J054" in one]
+    assert [one.partition(" needs ")[2].partition(",")[0] for one in found] == names
+    assert all(one.startswith("journeys/by-trait.yaml:3:33: J054") for one in found)

@@ -170,7 +170,7 @@ def by_name(workspace):
 def everything(tmp_path):
     """A workspace in which every key of the grammar is used."""
     report = check_workspace(write(tmp_path, EVERYTHING))
-    assert [str(each) for each in report.diagnostics] == []
+    assert [each.name for each in report.diagnostics] == ["not-learned"]  # it has a choice
     return report.workspace
 
 
