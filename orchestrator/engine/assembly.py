@@ -63,7 +63,7 @@ def build_app(
         resolve_catalog: Compiles the catalog that a switch names.
         on_fatal: Ends the process.
         config: The engine's numbers, if not those of the settings.
-        on_point: For faults, see ``ChangelogConfig``.
+        on_point: For faults, see ``Engine`` and ``ChangelogConfig``.
     """
     topology = Topology(settings)
     config = config or engine_config(settings)
@@ -178,6 +178,7 @@ def _engine(
         on_fatal=on_fatal,
         marks=Marks(_directory(settings) / "marks"),
         find_skip=_skip_finder(settings, codec),
+        on_point=on_point,
     )
     engine.on_commit = CommitObserver(live=config.clock == "broker")
     room = partial(metrics.free_bytes, _directory(settings))

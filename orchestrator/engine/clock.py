@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 PROMPT_S = 1.0
 """An acknowledgement that took longer says nothing about the broker's clock."""
 ALARM_MS = 5_000.0
+
+
+def wall_ms() -> float:
+    """Return this machine's time, epoch ms."""
+    return time.time() * 1000
 
 
 @dataclass(slots=True)

@@ -30,6 +30,10 @@ class EngineConfig:
     """Below the producers' ``socket.timeout.ms``: librdkafka must never repeat an EndTxn itself."""
     suspend_deadline: float = 3.0
     """For the last commits before partitions may move."""
+    keep_deadline: float = 5.0
+    """For a commit that was in flight when a rebalance ended."""
+    claim_pause: float = 0.5
+    """Between two questions to the group whether a dead partition is still ours."""
 
     # ------------------------------------------------------------------------------- sizes
     max_state: int = 256 * 1024

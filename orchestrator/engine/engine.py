@@ -17,9 +17,10 @@ from typing import Any
 
 from orchestrator.engine import watchdog
 from orchestrator.engine.changelog import Cancelled
+from orchestrator.engine.clock import wall_ms
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.deadletters import DeadLetterGuard
-from orchestrator.engine.holding import Hold
+from orchestrator.engine.holding import no_skip
 from orchestrator.engine.marks import Marks
 from orchestrator.engine.ports import (
     Changelog,
@@ -39,15 +40,6 @@ from orchestrator.observability import get_logger
 from orchestrator.stages.protocol import Stage
 
 _log = get_logger(__name__)
-_CLAIM_PAUSE_S = 0.5
-"""Between two questions to the group whether a dead partition is still ours."""
-_KEEP_DEADLINE_S = 5.0
-"""For a commit that was in flight when a rebalance ended."""
-
-
-def no_skip(_topic: str, _partition: int, _offset: int, start: int) -> tuple[None, int]:
-    """Nobody gave an order."""
-    return None, start
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +64,8 @@ class Engine:
         on_fatal: Ends the process.
         marks: Notes at which record a process died; without, no partition is ever held.
         find_skip: Finds an operator's order to pass over a record.
+        on_point: Called at ``suspended``, ``assigned``, ``fenced``, ``replayed``, ``begun`` and
+            ``stored``: where faults are put.
     """
 
     def __init__(
@@ -86,6 +80,7 @@ class Engine:
         on_fatal: Callable[[BaseException], None],
         marks: Marks | None = None,
         find_skip: FindSkip = no_skip,
+        on_point: Callable[[str], None] = lambda _point: None,
     ) -> None:
         self.config = config
         self.stages: Mapping[str, StageSpec] = {spec.stage.name: spec for spec in stages}
@@ -108,6 +103,7 @@ class Engine:
         self._on_fatal = on_fatal
         self._marks = marks
         self._find_skip = find_skip
+        self._on_point = on_point
         self._by_source = {spec.source: name for name, spec in self.stages.items()}
         self._guards = {
             name: DeadLetterGuard(config.dead_letters_minimum, config.dead_letters_share)
@@ -165,6 +161,7 @@ class Engine:
                 slot.core.forget_queue()
         if slots:
             await asyncio.gather(*(self._drain(slot) for slot in slots))
+        self._on_point("suspended")
 
     async def assign(self, tasks: Iterable[TaskId]) -> None:
         """Take over exactly ``tasks``: kept ones start at once, others open in the background."""
@@ -179,6 +176,7 @@ class Engine:
             slot = self.slots.get(task)
             if slot is None or slot.status in {Status.DEAD, Status.SUSPENDED, Status.CLOSED}:
                 self._spawn(self._open(task, slot))
+        self._on_point("assigned")
         await asyncio.gather(*(self._start(self.slots[task]) for task in sorted(good)))
         _log.info("assigned", tasks=[str(task) for task in sorted(wanted)], kept=len(good))
 
@@ -191,7 +189,7 @@ class Engine:
 
     async def _may_keep(self, slot: Slot) -> bool:
         if slot.commit is not None:
-            await asyncio.wait([slot.commit], timeout=_KEEP_DEADLINE_S)
+            await asyncio.wait([slot.commit], timeout=self.config.keep_deadline)
         if slot.commit is not None or slot.status is not Status.SUSPENDED:
             return False
         unchanged: bool = await self._in(self._openings, slot.unchanged)
@@ -215,7 +213,7 @@ class Engine:
     # --------------------------------------------------------------------- opening and closing
 
     async def _open(self, task: TaskId, former: Slot | None) -> None:
-        slot = self.slots[task] = Slot(task, self._changelogs(task))
+        slot = self.slots[task] = Slot(task, self._changelogs(task), self._on_point)
         if former is not None:
             await self._drop(former)
         if (closing := self._closing.pop(task, None)) is not None:
@@ -258,10 +256,15 @@ class Engine:
     def _open_once(self, slot: Slot) -> tuple[Opened, PartitionTask]:
         spec = self.stages[slot.id.stage]
         opened = open_partition(
-            slot.id, slot.changelog, self._stores, slot.cancelled.is_set, slot.progress
+            slot.id,
+            slot.changelog,
+            self._stores,
+            slot.cancelled.is_set,
+            slot.progress,
+            self._on_point,
         )
         try:
-            hold = self._hold(slot, spec, opened.meta.position)
+            hold = slot.find_hold(self._marks, self._find_skip, spec.source, opened.meta.position)
             core = build_core(
                 slot.id,
                 spec.stage,
@@ -277,24 +280,6 @@ class Engine:
             opened.store.close()
             raise
         return opened, core
-
-    def _hold(self, slot: Slot, spec: StageSpec, position: int) -> Hold | None:
-        if self._marks is None:
-            return None
-        slot.mark = slot.mark or self._marks.open(slot.id)
-        offset = slot.mark.held
-        if offset is None or offset < position:
-            return None
-        hold = Hold(spec.source, slot.id.partition, offset, self._find_skip)
-        _log.error(
-            "partition is held",
-            topic=hold.topic,
-            partition=hold.partition,
-            offset=offset,
-            why=str(hold),
-            try_again=f"remove {self._marks.path(slot.id)} and restart",
-        )
-        return hold
 
     async def _start(self, slot: Slot) -> None:
         """Seek first, mark running second, resume third.
@@ -342,7 +327,7 @@ class Engine:
         A zombie must not fence the rightful owner.
         """
         while self.slots.get(slot.id) is slot and slot.status is Status.DEAD and not self._closed:
-            await asyncio.sleep(_CLAIM_PAUSE_S)
+            await asyncio.sleep(self.config.claim_pause)
             if self.paused or self.reader is None:
                 continue
             position = slot.core.meta.position if slot.core is not None else 0
@@ -360,7 +345,7 @@ class Engine:
         slot = None if task is None else self.slots.get(task)
         if slot is None or slot.core is None or not slot.running:
             return
-        if not slot.core.offer(chunk, _wall()):
+        if not slot.core.offer(chunk, wall_ms()):
             _log.warning(
                 "gap in the input: seeking back",
                 task=str(slot.id),
@@ -378,7 +363,7 @@ class Engine:
     async def run(self) -> None:
         """Turn for ever; an error that comes out of here must end the process."""
         while True:
-            mono, wall = time.monotonic(), _wall()
+            mono, wall = time.monotonic(), wall_ms()
             self.turned = mono
             busy = False
             for slot in list(self.slots.values()):
@@ -452,7 +437,7 @@ class Engine:
                 core.tick.failed(mono)
                 return
             core.tick.acknowledged(offset, mono)
-            if core.clock.acknowledged(log_time, _wall(), time.monotonic() - mono):
+            if core.clock.acknowledged(log_time, wall_ms(), time.monotonic() - mono):
                 _log.warning("clocks differ", task=str(slot.id), ms=round(core.clock.offset))
 
         core.tick.sent(mono)
@@ -513,7 +498,3 @@ class Engine:
         self._background.discard(future)
         if not future.cancelled() and (error := future.exception()) is not None:
             self._on_fatal(error)
-
-
-def _wall() -> float:
-    return time.time() * 1000

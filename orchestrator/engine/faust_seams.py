@@ -30,6 +30,7 @@ from mode.utils.futures import notify
 
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.faust_leaving import leave_group
+from orchestrator.engine.faust_records import use_plain_records
 from orchestrator.engine.ports import Chunk, TaskId
 from orchestrator.observability import get_logger
 
@@ -69,6 +70,7 @@ class EngineThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # Faust offers no setting for either (drivers/aiokafka.py:571, 615).
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
+        use_plain_records()
         return consumer
 
     async def on_start(self) -> None:

@@ -13,6 +13,11 @@ from orchestrator.engine.ports import FindSkip
 from orchestrator.errors import PoisonError, UnavailableError
 
 
+def no_skip(_topic: str, _partition: int, _offset: int, start: int) -> tuple[None, int]:
+    """Nobody gave an order."""
+    return None, start
+
+
 class Skipped(PoisonError):  # noqa: N818 - reads as a state, not as an error
     """An operator ordered it."""
 

@@ -41,6 +41,9 @@ INFORMATION_S: Final = 5.0
 BUFFERED_CHUNKS: Final = 16
 LOOP_DEADLINE_S: Final = 15
 STOP_DEADLINE_S: Final = 10.0
+YOUNG_OBJECTS: Final = 20_000
+"""Between two collections. Python's 700 are made by a hundred records, and each collection would walk
+all that the transaction under way keeps alive."""
 NO_PAGES_PORT: Final = 1
 """Faust wants one even where it opens none."""
 EXIT_FATAL: Final = 70
@@ -68,6 +71,7 @@ class EngineApp(faust.App):  # type: ignore[misc]
         # What has been imported and compiled by now stays: no collection needs to look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS, 10, 10)
 
     async def on_shutdown(self) -> None:
         """End the engine's loop; its tasks were closed with the consumer."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic
 
 from orchestrator.engine import deadletters
 from orchestrator.engine.catalogs import CatalogBook, Catalogs, Step
@@ -143,8 +143,6 @@ class Processor(Generic[S]):
                     key = self._stage.key(item)
                     if not key or key.startswith("\0"):
                         raise InputError(f"{key!r} cannot be a key", cause="bad_key")
-                    if not self.counters.events & SAMPLE:
-                        self._check_partition(record)
                 case Tick():
                     self.counters.ticks += 1
                     return
@@ -159,14 +157,16 @@ class Processor(Generic[S]):
         except (PoisonError, UnicodeDecodeError) as poison:
             self._dead_record(record, now, poison)
             return
-        entry = self._current(key, now)
-        stage, catalog = self._stage, self.catalogs.newest
+        entry = self.states.cached(key)
+        if entry is None or entry.state.catalog != self.catalogs.ordinal:
+            entry = self._current(key, now)
         self.counters.events += 1
         failed = self._attempt(
             key,
             entry,
             now,
-            lambda: stage.apply(key, entry.state, item, now, catalog),
+            self._stage.apply,
+            (key, entry.state, item, now, self.catalogs.newest),
             record.headers,
         )
         if failed is not None:
@@ -228,6 +228,8 @@ class Processor(Generic[S]):
     def _input(self, record: LogRecord, decoded: Event | Link | Merge | Absorb) -> Input:
         if record.key is None:
             raise InputError("a record without a key", cause="no_key")
+        if not self.counters.events & SAMPLE:
+            self._check_partition(record)
         backfill, trace = self._tools.envelope.read(record.headers) if record.headers else _PLAIN
         return Input(
             key=record.key.decode(),
@@ -313,13 +315,14 @@ class Processor(Generic[S]):
         key: str,
         entry: Entry[S],
         now: int,
-        act: Callable[[], list[Emit]],
+        act: Callable[..., list[Emit]],
+        given: tuple[Any, ...] = (),
         original: Headers = (),
     ) -> Exception | None:
         """Let the stage act; on an error put its state back and return the error."""
         before = entry.state.due
         try:
-            emits = act()
+            emits = act(*given)
             outputs = self._tools.encoder.encode(emits, now, original) if emits else []
             value = self.states.value_of(entry.state)
             if len(value) > self._tools.max_state:

@@ -65,10 +65,11 @@ def open_partition(
     stores: StoreOpener,
     cancelled: Callable[[], bool],
     progress: Progress | None = None,
+    on_point: Callable[[str], None] = lambda _point: None,
 ) -> Opened:
     """Fence, open, replay, verify. A local copy that fails is rebuilt once, from nothing.
 
-    ``progress`` is kept up to date meanwhile.
+    ``progress`` is kept up to date meanwhile; ``on_point`` is told ``fenced`` and ``replayed``.
 
     Raises:
         ChangelogTorn: The changelog itself does not add up; the text says what to do.
@@ -77,6 +78,7 @@ def open_partition(
     started = time.monotonic()
     progress = progress or Progress()
     changelog.fence(cancelled)
+    on_point("fenced")
     fenced = time.monotonic()
     try:
         opened = _open(task, changelog, stores, cancelled, progress)
@@ -84,6 +86,7 @@ def open_partition(
         _log.warning("local state is rebuilt", task=str(task), why=str(bad))
         stores.wipe(task)
         opened = _open(task, changelog, stores, cancelled, progress)
+    on_point("replayed")
     _check_source(task, changelog, opened)
     _log.info(
         "partition opened",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from asyncio import Future
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -11,14 +12,17 @@ from orchestrator.engine import meta as metas
 from orchestrator.engine.catalogs import Catalogs
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.holding import Hold
-from orchestrator.engine.marks import Mark
-from orchestrator.engine.ports import Changelog, Snapshot, Store, TaskId
+from orchestrator.engine.marks import Mark, Marks
+from orchestrator.engine.ports import Changelog, FindSkip, Snapshot, Store, TaskId
 from orchestrator.engine.processor import Processor, Tools
 from orchestrator.engine.replay import Opened, Progress
 from orchestrator.engine.states import States
 from orchestrator.engine.task import PartitionTask
 from orchestrator.engine.timers import Timers
+from orchestrator.observability import get_logger
 from orchestrator.stages.protocol import Stage
+
+_log = get_logger(__name__)
 
 
 class Status(StrEnum):
@@ -36,8 +40,15 @@ class Status(StrEnum):
 class Slot:
     """See the module docstring. ``store`` and ``core`` are there once it has been opened."""
 
-    def __init__(self, task: TaskId, changelog: Changelog) -> None:
+    def __init__(
+        self,
+        task: TaskId,
+        changelog: Changelog,
+        on_point: Callable[[str], None] = lambda _point: None,
+    ) -> None:
         self.id = task
+        self.on_point = on_point
+        """Told of every point of a life at which a fault is worth a test."""
         self.changelog = changelog
         self.status = Status.OPENING
         self.store: Store | None = None
@@ -67,16 +78,39 @@ class Slot:
         self.store, self.core, self.known_end = opened.store, core, opened.end
         self.status = Status.SUSPENDED
 
+    def find_hold(
+        self, marks: Marks | None, find: FindSkip, source: str, position: int
+    ) -> Hold | None:
+        """Return where this task must stop, if its worker died too often at one record."""
+        if marks is None:
+            return None
+        self.mark = self.mark or marks.open(self.id)
+        offset = self.mark.held
+        if offset is None or offset < position:
+            return None
+        hold = Hold(source, self.id.partition, offset, find)
+        _log.error(
+            "partition is held",
+            topic=source,
+            partition=self.id.partition,
+            offset=offset,
+            why=str(hold),
+            try_again=f"remove {marks.path(self.id)} and restart",
+        )
+        return hold
+
     def unchanged(self) -> bool:
         """Whether nobody has written to the changelog since our own last commit. Blocks."""
         return self.changelog.bounds()[1] == self.known_end
 
     def write(self, snapshot: Snapshot) -> int:
         """Commit one snapshot to Kafka, then to the store. Blocks."""
+        self.on_point("begun")
         offset = self.changelog.commit(snapshot)
         snapshot.meta.changelog_offset, snapshot.meta.verified = offset, True
         if self.store is not None:
             self.store.write(snapshot.states, metas.encode(snapshot.meta), snapshot.stale)
+        self.on_point("stored")
         return offset
 
     def release(self) -> None:

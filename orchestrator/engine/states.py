@@ -65,6 +65,10 @@ class States(Generic[S]):
             self._cache[key] = entry
         return entry
 
+    def cached(self, key: str) -> Entry[S] | None:
+        """Return the entry of ``key`` if it is decoded already."""
+        return self._cache.get(key)
+
     def peek(self, key: str) -> S | None:
         """Return the state of a key that was seen, for reading only; leaves the cache alone."""
         entry = self._cache.get(key)

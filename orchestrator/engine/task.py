@@ -139,12 +139,13 @@ class PartitionTask:
                 if mark is not None:
                     mark.at(record.offset)
                 now = max(record.timestamp, self.log_time)
-                limit = (now + 1).to_bytes(8, "big")
-                while left > 0 and timers.first(limit) is not None:
-                    self._fire()
-                    left -= 1
-                if left <= 0:
-                    return 0
+                if timers.earliest <= now:
+                    limit = (now + 1).to_bytes(8, "big")
+                    while left > 0 and timers.first(limit) is not None:
+                        self._fire()
+                        left -= 1
+                    if left <= 0:
+                        return 0
                 if hold is not None and hold.offset == record.offset:
                     processor.skip(record, now, hold.order or "")
                     self.hold = None

@@ -54,6 +54,8 @@ class Timers:
         self._pending = pending
         self._portion = portion
         self._ahead_ms = ahead_ms
+        self.earliest = 0
+        """No timer is due before this instant; so most records need not ask for one."""
         self._heap: list[bytes] = []
         self._horizon = b""
 
@@ -65,6 +67,7 @@ class Timers:
         new = due.to_bytes(8, "big") + key
         if new < self._horizon:
             heappush(self._heap, new)
+        self.earliest = min(self.earliest, due)
 
     def first(self, limit: bytes) -> bytes | None:
         """Return the smallest entry below ``limit`` without taking it."""
@@ -72,6 +75,7 @@ class Timers:
             self._load(limit)
         if self._heap and self._heap[0] < limit:
             return self._heap[0]
+        self.earliest = due_of(self._heap[0] if self._heap else self._horizon)
         return None
 
     def take(self) -> bytes:
@@ -81,6 +85,7 @@ class Timers:
     def put_back(self, taken: bytes) -> None:
         """The entry that was taken could not be fired yet."""
         heappush(self._heap, taken)
+        self.earliest = min(self.earliest, due_of(taken))
 
     def _load(self, limit: bytes) -> None:
         """Bring entries from the horizon on, at least those below ``limit`` or one portion."""

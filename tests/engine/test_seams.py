@@ -11,6 +11,8 @@ import inspect
 from importlib.metadata import version
 
 import aiokafka
+import aiokafka.consumer.fetcher
+import aiokafka.consumer.group_coordinator
 import faust.stores.base
 import faust.tables.manager
 import faust.tables.recovery
@@ -18,10 +20,15 @@ import faust.transport.consumer
 import mode.threads
 import mode.worker
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.consumer.subscription_state import Assignment, TopicPartitionState
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from faust.transport.drivers import aiokafka as driver
 
 from orchestrator.engine import faust_seams
+from orchestrator.engine.faust_records import PlainRecords
 from orchestrator.engine.faust_tables import EngineRecovery, EngineTableManager
 from orchestrator.engine.ports import Chunk
 from orchestrator.engine.simulated import SimulatedRecord
@@ -45,6 +52,10 @@ OVERRIDDEN = {
     "recovery.on_rebalance": faust.tables.recovery.Recovery.on_rebalance,
     "recovery.restart": faust.tables.recovery.Recovery._restart_recovery,
     "manager.recovery": faust.tables.manager.TableManager.recovery.fget,
+    "fetcher.partition_records": aiokafka.consumer.fetcher.PartitionRecords,
+    "fetcher.fetch_result": aiokafka.consumer.fetcher.FetchResult,
+    "coordinator.close": aiokafka.consumer.group_coordinator.GroupCoordinator.close,
+    "coordinator.send_req": aiokafka.consumer.group_coordinator.GroupCoordinator._send_req,
     "threads.call_thread": mode.threads.QueueServiceThread.call_thread,
     "worker.schedule_shutdown": mode.worker.Worker._schedule_shutdown,
     "worker.on_sigusr2": mode.worker.Worker._on_sigusr2,
@@ -69,6 +80,10 @@ HASHES = {
     "recovery.on_rebalance": "aa4d997a1795",
     "recovery.restart": "6bd8a8558a2d",
     "manager.recovery": "f0bf5de78b4c",
+    "fetcher.partition_records": "94aa0da0dbec",
+    "fetcher.fetch_result": "d7db13f06de8",
+    "coordinator.close": "f30d83108945",
+    "coordinator.send_req": "fa4b12e914ce",
     "threads.call_thread": "479edda75b54",
     "worker.schedule_shutdown": "1a6a5dfc88c2",
     "worker.on_sigusr2": "82a9df91cebb",
@@ -113,6 +128,18 @@ def test_isolation_and_fetch_wait_are_read_when_the_consumer_starts():
     source = inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     assert "isolation_level=self._isolation_level" in source
     assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in source
+
+
+def test_plain_records_have_what_the_engine_asks_for():
+    """The C reader's own records, also of a batch that somebody else has written."""
+    builder = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, -1, 10_000)
+    builder.append(0, 1_234, b"k", b"v", [("h", b"x")])
+    builder.append(1, 1_235, None, None, [])
+    records = MemoryRecords(bytes(builder.build()))
+    tp = TopicPartition("t", 0)
+    found = list(PlainRecords(tp, records, None, 0, None, None, False, READ_COMMITTED))
+    seen = [(r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in found]
+    assert seen == [(0, 1_234, b"k", b"v", [("h", b"x")]), (1, 1_235, None, None, [])]
 
 
 def test_a_chunk_is_split_without_gaps():
