@@ -1,4 +1,4 @@
-"""A real year of real households through real Kafka: the same decisions as ``simulate``, each once.
+"""A real year of real households, from the raw files, through real Kafka: the same decisions as ``simulate``, each once.
 
 The worker is killed (-9) three times while the file is loaded. The data stays outside this
 repository; without it the test is skipped and says so.
@@ -39,23 +39,16 @@ def canonical(decision: Decision) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def events(tmp_path_factory) -> Path:
-    file = tmp_path_factory.mktemp("retail") / "events.ndjson.gz"
-    subprocess.run([sys.executable, RETAIL / "convert.py", DATA, file], check=True)
-    return file
-
-
-@pytest.fixture(scope="module")
-def simulated(events) -> Counter[bytes]:
-    out = events.with_name("decisions.ndjson")
-    command = [sys.executable, "-m", "orchestrator", "simulate", RETAIL, "--events", events]
-    command += ["--source", "retail", "--until", UNTIL, "--decisions", out]
+def simulated(tmp_path_factory) -> Counter[bytes]:
+    out = tmp_path_factory.mktemp("retail") / "decisions.ndjson"
+    command = [sys.executable, "-m", "orchestrator", "simulate", RETAIL, "--data", DATA]
+    command += ["--until", UNTIL, "--decisions", out]
     subprocess.run(command, check=True, capture_output=True)
     with out.open("rb") as lines:
         return Counter(canonical(msgspec.json.decode(line, type=Decision)) for line in lines)
 
 
-def test_the_same_decisions_as_simulate_across_kills(broker, events, simulated):
+def test_the_same_decisions_as_simulate_across_kills(broker, simulated):
     settings = {
         "worker": {"assume_accepted": True},
         "topics": {"prefix": "retail", "channels": ["mail", "app", "inapp"]},
@@ -64,8 +57,8 @@ def test_the_same_decisions_as_simulate_across_kills(broker, events, simulated):
     with Stack(RETAIL, clock="log", settings=settings, broker=broker) as stack:
         stack.start("worker")
         stack.wait_ready("worker", f"{stack.worker_url}/readyz")
-        words = ("load", str(events), "--source", "retail", "--clock", "log", "--until", UNTIL)
-        load = stack.start(*words, name="load")
+        words = ("load", "--workspace", str(RETAIL), "--data", str(DATA), "--clock", "log")
+        load = stack.start(*words, "--until", UNTIL, name="load")
         for number in range(1, KILLS + 1):
             _wait_for_decisions(stack, number * len(simulated) // (KILLS + 2))
             stack.kill("worker")
