@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,31 +37,48 @@ class StoreCorrupt(Exception):  # noqa: N818 - never leaves the engine
     """The files are damaged: wipe them and rebuild from the changelog."""
 
 
+_DAMAGE = ("Corruption", "No such file", "does not exist", "Invalid argument", "file is too short")
+"""What RocksDB says of flipped, cut and missing files; not of locks, full disks and permissions."""
+
+
 class RocksStore:
     """One opened directory; see ``Stores.open``."""
 
-    def __init__(self, database: Rdict) -> None:
+    def __init__(self, database: Rdict, damaged: Path) -> None:
         self._database: Any = database
+        self._damaged = damaged
         self._families = {name: database.get_column_family(name) for name in _FAMILIES}
         self._handles = {name: database.get_column_family_handle(name) for name in _FAMILIES}
         # Bound to the column family itself: this is the hot path.
-        self.get: Callable[[bytes], bytes | None] = self._families["state"].get
+        self._get: Callable[[bytes], bytes | None] = self._families["state"].get
+
+    def get(self, key: bytes, /) -> bytes | None:
+        """Return the state's value."""
+        try:  # no context manager: this is the hot path
+            return self._get(key)
+        except Exception as error:
+            self._report(error)
+            raise
 
     def keys(self, start: bytes) -> Iterator[bytes]:
         """Yield the keys of all states from ``start`` on, in order."""
-        yield from self._families["state"].keys(from_key=start)
+        with self._watched():
+            yield from self._families["state"].keys(from_key=start)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all states."""
-        yield from self._families["state"].items()
+        with self._watched():
+            yield from self._families["state"].items()
 
     def timers(self, start: bytes) -> Iterator[bytes]:
         """Yield index entries from ``start`` on, in order."""
-        yield from self._families["timers"].keys(from_key=start)
+        with self._watched():
+            yield from self._families["timers"].keys(from_key=start)
 
     def meta(self) -> bytes | None:
         """Return the meta record as last written."""
-        found: bytes | None = self._families["meta"].get(_META)
+        with self._watched():
+            found: bytes | None = self._families["meta"].get(_META)
         return found
 
     def write(self, states: Sequence[StateWrite], meta: bytes, stale: Sequence[bytes] = ()) -> None:
@@ -81,7 +99,22 @@ class RocksStore:
             else:
                 batch.put(key, value, state)
         batch.put(_META, meta, self._handles["meta"])
-        self._database.write(batch)
+        with self._watched():
+            self._database.write(batch)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._report(error)
+            raise
+
+    def _report(self, error: Exception) -> None:
+        """Note damage that is found while running: the next opening rebuilds this copy."""
+        if is_damage(error):
+            self._damaged.touch()
+            raise StoreCorrupt(f"{self._damaged.parent}: {error}") from error
 
     def close(self) -> None:
         """Release the directory: everything that refers to it goes first, then it itself."""
@@ -90,11 +123,17 @@ class RocksStore:
             return
         self._families.clear()
         self._handles.clear()
-        del self.get
+        del self._get
         database.close()
 
 
 _NO_DUE = bytes(8)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether RocksDB speaks of damaged files."""
+    text = str(error)
+    return "LOCK" not in text and any(word in text for word in _DAMAGE)
 
 
 class Stores:
@@ -114,6 +153,9 @@ class Stores:
         """
         path = self._path(task)
         path.parent.mkdir(parents=True, exist_ok=True)
+        damaged = path / "DAMAGED"
+        if damaged.exists():
+            raise StoreCorrupt(f"{path}: found damaged when it was last open")
         options = self._options()
         try:
             database = Rdict(
@@ -124,14 +166,14 @@ class Stores:
             )
         except Exception as error:
             text = str(error)
-            if text.startswith("Corruption"):
+            if is_damage(error):
                 raise StoreCorrupt(f"{path}: {text}") from error
             if "LOCK" in text:
                 raise FatalError(
                     f"{path} is in use: two workers must not share a data_dir ({text})"
                 ) from error
             raise FatalError(f"cannot open {path}: {text}") from error
-        return RocksStore(database)
+        return RocksStore(database, damaged)
 
     def wipe(self, task: TaskId) -> None:
         """Remove a task's files; its store must be closed."""

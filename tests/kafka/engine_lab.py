@@ -42,6 +42,7 @@ class Lab:
         self, broker, registry, prefix: str, folder: Path, partitions: int = 4, **env: str
     ) -> None:
         self.folder = folder
+        self.script = ENGINE / "toy_worker.py"
         self._env = {
             "ORCHESTRATOR_DEV": "true",
             "ORCHESTRATOR_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
@@ -118,7 +119,7 @@ class Lab:
         self._ports.setdefault(slot, free_ports(1)[0])
         log = (self.folder / f"worker-{slot}.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, str(ENGINE / "toy_worker.py")],
+            [sys.executable, str(self.script)],
             env={
                 **os.environ,
                 **self._env,
