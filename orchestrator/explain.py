@@ -48,6 +48,32 @@ REASONS_IN_WORDS = {
     "cascade": "too many events followed from one",
 }
 
+PIPELINE = (
+    ("the entry", frozenset({"not_live", "paused"})),
+    ("the step's if", frozenset({"condition"})),
+    ("obsolete_if and expires", frozenset({"obsolete", "expired", "window"})),
+    ("repeat", frozenset({"already_sent"})),
+    ("suppression", frozenset({"suppression"})),
+    ("the channel", frozenset({"no_content", "channel_paused"})),
+    ("consent", frozenset({"no_consent"})),
+    ("address", frozenset({"no_address"})),
+    ("holdout", frozenset({"holdout"})),
+    ("quiet hours", frozenset({"quiet_hours"})),
+    ("arbitration", frozenset({"arbitration"})),
+    ("gap", frozenset({"gap"})),
+    ("caps", frozenset({"cap"})),
+    ("protect", frozenset({"protected"})),
+)
+"""What a send that falls due has to pass, in this order, with the reasons that each may give."""
+
+
+def stage_of(reason: str) -> str:
+    """Return where in the send pipeline a reason arises; empty if it is none of a send's."""
+    for number, (name, reasons) in enumerate(PIPELINE, start=1):
+        if reason in reasons:
+            return f"{name}, stage {number} of {len(PIPELINE)}"
+    return ""
+
 
 def instant(at: int, zone: tzinfo = UTC) -> str:
     """Return epoch ms as ``Mon 2026-03-02 10:00:00`` in ``zone``; milliseconds if there are any."""
@@ -106,10 +132,7 @@ def concerning(decisions: Iterable[Decision], message: str) -> list[Decision]:
 def verdict(decisions: list[Decision], message: str, zone: tzinfo = UTC) -> str:
     """Return the one-sentence answer for ``message`` from the decisions that concern it."""
     if not decisions:
-        return (
-            f"{message}: no decision so far: no journey has come to a step that sends it to this "
-            "customer"
-        )
+        return f"{message}: no decision so far"
     last = decisions[-1]
     at = instant(last.decided_at, zone)
     if last.message != message:

@@ -21,7 +21,10 @@ from orchestrator.journeys import (
 from orchestrator.journeys.canonical import canonical_json
 from orchestrator.stages import catalog as model
 
-EXAMPLES = sorted(path.parent for path in Path(__file__).parents[2].glob("deploy/*/policy.yaml"))
+DEPLOY = Path(__file__).parents[2] / "deploy"
+EXAMPLES = sorted(
+    path.parent for each in ("*", "examples/*") for path in DEPLOY.glob(f"{each}/policy.yaml")
+)
 EVERYTHING = {
     "events.yaml": """\
 cart.updated: {cart_id: string, total: double, ends: timestamp, items: long}

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from orchestrator.cli.output import output_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from rich.console import Console
 
     from orchestrator.cli.customer._reader import Found
     from orchestrator.cli.session import Session
-    from orchestrator.records import Action, Definition, JourneyStatus
+    from orchestrator.records import Action, Definition
     from orchestrator.settings import Settings
     from orchestrator.stages.catalog import Catalog, Journey, Message
     from orchestrator.stages.decide.scope import CustomerScope
@@ -167,27 +167,13 @@ def _sent_by(journey: Journey) -> set[str]:
 
 
 def _catalog(settings: Settings, workspace: Path | None) -> tuple[Catalog, Finder]:
-    from orchestrator.codec import open_codec
-    from orchestrator.errors import CouldNotRun, WorkspaceError
-    from orchestrator.journeys import compile_catalog, load_workspace
-    from orchestrator.kafka.definitions import read_definitions
+    from orchestrator.cli._catalog import catalog_in_force
+    from orchestrator.journeys import load_workspace
 
     if workspace is not None:
         loaded = load_workspace(workspace)
         return loaded.catalog, {one.hash: one for one in loaded.definitions}.get
-    known = read_definitions(settings, open_codec(settings))
-    if known.catalog is None:
-        raise CouldNotRun("no catalog is in force yet: run `orchestrator journeys apply DIR`")
-    live = {
-        name: known.by_hash[hash_]
-        for name, hash_ in known.catalog.definitions.items()
-        if hash_ in known.by_hash
-    }
-    status = cast("Mapping[str, JourneyStatus]", known.catalog.status)
-    try:
-        return compile_catalog(live, status, known.by_hash.get), known.by_hash.get
-    except WorkspaceError as error:
-        raise CouldNotRun(f"the catalog in force does not compile here: {error}") from error
+    return catalog_in_force(settings)
 
 
 def _show(
