@@ -12,6 +12,7 @@ from collections import Counter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.kafka import dead_letters
 from orchestrator.layers import Secret
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ _PRODUCER_DEFAULTS: Final[dict[str, Any]] = {
     "compression.type": "lz4",
     "linger.ms": 5,
     "delivery.timeout.ms": 120_000,
+    # The topics' own limits decide, at the broker: here a record counts before its compression.
+    # Batches stay at batch.size, 1 MB.
+    "message.max.bytes": 2 * dead_letters.MAX_BYTES,
 }
 _DELIVERY_TIMEOUT: Final = frozenset({"delivery.timeout.ms", "message.timeout.ms"})
 _PRODUCER_RULES: Final[dict[str, Any]] = {
