@@ -53,6 +53,8 @@ def grants(settings: Settings) -> dict[str, list[Grant]]:
         "apply": needs.apply(),
         "topics": needs.topics(),
         "tools": needs.tools(),
+        "state skip": needs.skip(),
+        "state reset": needs.reset(),
     }
 
 
@@ -151,6 +153,26 @@ class _Needs:
             ),
             *self._looks("tools", "definitions"),
             self._group("", "Describe", why="how far the worker has come"),
+        ]
+
+    def skip(self) -> list[Grant]:
+        order = "an order to pass over a record, behind it"
+        return [
+            self._both("events", order),
+            self._both("timeline", order),
+            *self._looks("tools"),
+        ]
+
+    def reset(self) -> list[Grant]:
+        return [
+            self._reads("events", "identify is run again"),
+            self._reads("timeline", "decide is run again"),
+            self._reads("definitions", "journeys, messages, policies"),
+            self._reads("dead-letters", "what an operator passed over"),
+            *(self._changelog(table) for table in CHANGELOGS),
+            self._group("", "Describe", why="who owns a partition, how far it had come"),
+            *self._looks("definitions", "tools", "watermarks"),
+            *(self._transactions(f"{stage}-", "shuts the worker out") for stage in STAGES),
         ]
 
     # ------------------------------------------------------------------- single grants
