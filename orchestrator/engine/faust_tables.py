@@ -112,7 +112,7 @@ class EngineStore(Store):  # type: ignore[misc]
 
     def reset_state(self) -> None:
         """Refuse: a changelog must never be left without its state."""
-        raise TypeError("run `orchestrator state reset`")
+        raise TypeError("run `orchestrator state reset --local`")
 
     async def backup_partition(self, *_: Any, **__: Any) -> None:
         """Refuse: the changelog is the backup."""

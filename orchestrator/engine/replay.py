@@ -148,8 +148,7 @@ def _replay(
     if start > end or start < first:
         raise _Recreated(
             f"{task}: the local state continues at offset {start} of a changelog that holds "
-            f"{first}..{end}: it was recreated or cut. Put it back from a backup, or run "
-            f"`orchestrator state reset` to build the state anew from the input"
+            f"{first}..{end}: it was recreated or cut. {_remedy(task)}"
         )
     if start >= end and (local.verified or not local.seq):
         return Opened(store, local, end, 0)
@@ -164,14 +163,17 @@ def _replay(
             if records:
                 progress.position = records[-1].offset + 1
     progress.position = end
-    reader.end()
+    try:
+        reader.end()
+    except ChangelogTorn as torn:
+        raise ChangelogTorn(f"{task}: {torn}. {_remedy(task)}") from torn
     meta = reader.last
     digest = writer.finish(meta)
     if digest != meta.digest:
         raise ChangelogTorn(
             f"{task}: the state's digest is {digest:x}, the last transaction (sequence {meta.seq}) "
             f"says {meta.digest:x}; {reader.suspicion or 'no single transaction looks wrong'}. "
-            f"Run `orchestrator state check` before anything else"
+            f"{_remedy(task)}"
         )
     meta.verified = meta.seq > 0
     store.write([], metas.encode(meta))
@@ -229,5 +231,15 @@ def _check_source(task: TaskId, changelog: Changelog, opened: Opened) -> None:
         raise ChangelogTorn(
             f"{task}: the state continues at offset {meta.position}, but the input holds "
             f"{first}..{end}: records were deleted before they were applied, or the topic was "
-            f"recreated. Run `orchestrator state reset` to build the state anew from what is left"
+            f"recreated. Put it back from a backup; if there is none, see `Changelog torn, recreated "
+            f"or cut` in deploy/README.md"
         )
+
+
+def _remedy(task: TaskId) -> str:
+    which = f"--stage {task.stage} --partition {task.partition}"
+    return (
+        f"Put the changelog back from a backup; or stop all workers, look with `orchestrator state "
+        f"check {which}`, and build the state anew from the input with `orchestrator state reset "
+        f"{which}`"
+    )
