@@ -92,7 +92,6 @@ def catalog_resolver(definitions: DefinitionStore) -> ResolveCatalog:
 
 def _wait_for_broker(settings: Settings) -> None:
     """Wait here: inside the stream app an absent broker would end the process."""
-    from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
     from orchestrator.errors import BrokerUnavailable
@@ -104,12 +103,9 @@ def _wait_for_broker(settings: Settings) -> None:
     client = AdminClient(admin_config(settings, error_cb=door.hear))
     while True:
         try:
-            client.list_topics(timeout=5)
-        except KafkaException as error:
-            verdict = door.verdict("the worker cannot start", error, client)
-            if not isinstance(verdict, BrokerUnavailable):
-                raise verdict from error
-            get_logger(__name__).warning("waiting for the broker", why=str(verdict))
+            door.metadata(client, "the worker cannot start", timeout=5)
+        except BrokerUnavailable as away:
+            get_logger(__name__).warning("waiting for the broker", why=str(away))
             time.sleep(RETRY_S)
         else:
             return

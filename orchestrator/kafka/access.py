@@ -7,6 +7,7 @@ callback alone. So whoever asks a cluster its first question listens with a ``Do
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException
@@ -15,6 +16,8 @@ from orchestrator.errors import AccessRefused, BrokerUnavailable
 from orchestrator.kafka.clients import bootstrap_servers, log_error
 
 if TYPE_CHECKING:
+    from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined] # its stubs
+
     from orchestrator.settings import Settings
 
 GRANTS: Final = "compare its grants with `orchestrator topics acls`"
@@ -26,12 +29,18 @@ NOT_ALLOWED: Final = frozenset(
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )
+LOOK_S: Final = 1.0
+"""Between two looks at what a client that waits for an answer has complained of."""
 _TIMING: Final = re.compile(r" \(after \d+ms in state \w+.*?\)$")
 _TLS: Final = re.compile(r"SSL|certificate")
 
 
 class _Client(Protocol):
     def poll(self, timeout: float, /) -> Any: ...
+
+
+class _Asker(_Client, Protocol):
+    def list_topics(self, topic: str = ..., timeout: float = ...) -> ClusterMetadata: ...
 
 
 class Doorkeeper:
@@ -68,6 +77,31 @@ class Doorkeeper:
                     "kafka.ssl.ca.location, kafka.ssl.certificate.location and kafka.ssl.key.location"
                 )
         return BrokerUnavailable(f"{what}: no answer from Kafka at {servers}: {told.str()}")
+
+    def metadata(
+        self, client: _Asker, what: str, timeout: float, *, topic: str = ""
+    ) -> ClusterMetadata:
+        """Return what the cluster says of all topics, or of one. A refusal ends the wait early.
+
+        Raises:
+            AccessRefused: We are not let in, or may not see ``topic``.
+            BrokerUnavailable: No answer within ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        named = {"topic": topic} if topic else {}
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                answer = client.list_topics(**named, timeout=max(0.1, min(LOOK_S, left)))
+            except KafkaException as failure:
+                verdict = self.verdict(what, failure, client)
+                if isinstance(verdict, AccessRefused) or left <= LOOK_S:
+                    raise verdict from failure
+            else:
+                error = answer.topics[topic].error if topic else None
+                if error is not None and error.code() in NOT_ALLOWED:
+                    raise self.verdict(what, KafkaException(error))
+                return answer
 
     @property
     def _me(self) -> str:

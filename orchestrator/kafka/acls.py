@@ -42,7 +42,7 @@ def grants(settings: Settings) -> dict[str, list[Grant]]:
     """Return role -> its grants. A role is named as its command: ``deliver email``, ``worker``.
 
     ``apply`` changes what is in force (``journeys apply`` and its siblings), ``topics`` creates and
-    configures topics, ``tools`` reads everything and writes nothing.
+    configures topics, ``tools`` is what people ask with: it reads everything and writes nothing.
     """
     needs = _Needs(settings)
     return {
@@ -55,6 +55,8 @@ def grants(settings: Settings) -> dict[str, list[Grant]]:
         "tools": needs.tools(),
         "state skip": needs.skip(),
         "state reset": needs.reset(),
+        "doctor": needs.doctor(),
+        "dlq replay": needs.replay_dead_letters(),
     }
 
 
@@ -120,39 +122,48 @@ class _Needs:
 
     def apply(self) -> list[Grant]:
         return [
-            *(
-                self._topic(logical, "", ("Write", "Describe"), "the switch to a new catalog")
-                for logical in ("events", "timeline", "outcomes")
+            self._writes("events", "the switch to a new catalog"),
+            self._both("timeline", "the switch to a new catalog; what prune keeps"),
+            self._writes("outcomes", "the switch to a new catalog"),
+            self._both("definitions", "what is in force"),
+            *(self._reads("actions", "what prune keeps", c) for c in self._settings.channels),
+            Grant(
+                resource="topic",
+                name=self._topology.changelog("customers"),
+                operations=("Read", *CHECKED),
+                why="entries that journeys status counts and prune keeps",
             ),
-            self._topic("definitions", "", ("Read", "Write", "Describe"), "what is in force"),
             *self._looks("tools"),
             self._transactions("catalog", "all partitions switch at once", prefixed=False),
         ]
 
-    def topics(self) -> list[Grant]:
+    def replay_dead_letters(self) -> list[Grant]:
+        back = "letters go back where they came from"
         return [
-            Grant(
-                resource="topic",
-                name=spec.name,
-                operations=("Create", *CHECKED, "AlterConfigs"),
-                why="topics plan, topics apply",
-            )
-            for spec in self._topology.specs()
+            self._reads("dead-letters", "the letters"),
+            self._writes("events", back),
+            self._writes("timeline", back),
+            *(self._writes("actions", back, c) for c in self._settings.channels),
+            *self._looks("tools"),
         ]
+
+    def topics(self) -> list[Grant]:
+        return self._everywhere(("Create", *CHECKED, "AlterConfigs"), "topics plan, topics apply")
 
     def tools(self) -> list[Grant]:
         return [
-            *(
-                Grant(
-                    resource="topic",
-                    name=spec.name,
-                    operations=("Read", *CHECKED),
-                    why="customer, replay, dlq, doctor, topics plan",
-                )
-                for spec in self._topology.specs()
-            ),
-            *self._looks("tools", "definitions"),
+            *self._everywhere(("Read", *CHECKED), "customer, journeys status, dlq list, replay"),
+            *self._looks("tools"),
             self._group("", "Describe", why="how far the worker has come"),
+        ]
+
+    def doctor(self) -> list[Grant]:
+        sinks = [f"-deliver-{channel}" for channel in sorted(self._settings.deliver)]
+        return [
+            *self._everywhere(("Read", *CHECKED), "topics, keys, offsets"),
+            self._topic("timeline", "", ("Write",), "a tick, to compare the clocks"),
+            *self._looks("tools"),
+            *(self._group(end, "Describe", why="members and lag") for end in ["", *sinks]),
         ]
 
     def skip(self) -> list[Grant]:
@@ -176,6 +187,12 @@ class _Needs:
         ]
 
     # ------------------------------------------------------------------- single grants
+
+    def _everywhere(self, operations: tuple[Operation, ...], why: str) -> list[Grant]:
+        return [
+            Grant(resource="topic", name=spec.name, operations=operations, why=why)
+            for spec in self._topology.specs()
+        ]
 
     def _topic(
         self, logical: Logical, channel: str, operations: Iterable[Operation], why: str

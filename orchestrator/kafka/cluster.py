@@ -152,9 +152,13 @@ def _suffices(name: str, now: str | None, wanted: str) -> bool:
 def _existing(topology: Topology, specs: list[TopicSpec]) -> dict[str, _Existing]:
     door = Doorkeeper(topology.settings)
     admin = AdminClient(admin_config(topology.settings, error_cb=door.hear))
+    what = "the topics cannot be looked at"
+    metadata = door.metadata(admin, what, ANSWER_S).topics
+    for spec in specs:
+        if spec.name not in metadata:
+            # One that may not be described looks like one that is missing, unless asked by name.
+            door.metadata(admin, f"{spec.name} cannot be looked at", ANSWER_S, topic=spec.name)
     try:
-        metadata = admin.list_topics(timeout=ANSWER_S).topics
-        _check_hidden(admin, [spec.name for spec in specs if spec.name not in metadata])
         names = [spec.name for spec in specs if spec.name in metadata]
         if not names:
             return {}
@@ -170,15 +174,7 @@ def _existing(topology: Topology, specs: list[TopicSpec]) -> dict[str, _Existing
             for resource, future in answers.items()
         }
     except KafkaException as error:
-        raise door.verdict("the topics cannot be looked at", error, admin) from error
-
-
-def _check_hidden(admin: AdminClient, names: list[str]) -> None:
-    """A topic that may not be described looks like one that is missing, unless asked by its name."""
-    for name in names:
-        error = admin.list_topics(name, timeout=ANSWER_S).topics[name].error
-        if error is not None and error.code() in NOT_ALLOWED:
-            raise KafkaException(KafkaError(error.code(), f"{name}: {error.str()}"))
+        raise door.verdict(what, error, admin) from error
 
 
 def _resource(change: Change) -> ConfigResource:

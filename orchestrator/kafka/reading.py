@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from orchestrator.errors import BrokerUnavailable, TopologyError
-from orchestrator.kafka.access import NOT_ALLOWED, Doorkeeper
+from orchestrator.kafka.access import Doorkeeper
 from orchestrator.kafka.clients import bootstrap_servers, consumer_config
 
 if TYPE_CHECKING:
@@ -65,14 +65,10 @@ class PartitionReader:
 
     def _check(self, topic: str, partition: int) -> None:
         # Asked first: a consumer tells its error callback, not its caller, of a missing topic.
-        try:
-            known = self._consumer.list_topics(topic, timeout=SILENT_S).topics[topic]
-            if known.error is not None and known.error.code() in NOT_ALLOWED:
-                raise KafkaException(known.error)
-        except KafkaException as silence:
-            raise self._door.verdict(
-                f"{topic} cannot be read", silence, self._consumer
-            ) from silence
+        answer = self._door.metadata(
+            self._consumer, f"{topic} cannot be read", SILENT_S, topic=topic
+        )
+        known = answer.topics[topic]
         if partition not in known.partitions:
             raise TopologyError(
                 f"{topic} [{partition}] is missing: run `orchestrator topics apply`"

@@ -10,9 +10,10 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from orchestrator.errors import BrokerUnavailable
 from orchestrator.kafka.clients import producer_config
@@ -23,6 +24,7 @@ DELIVERY_MS = 15_000
 QUEUE_KBYTES = 65_536
 FLUSH_S = 20.0
 _POLL_S = 0.1
+_LOOK_S = 2.0
 
 
 class Outgoing(NamedTuple):
@@ -71,6 +73,8 @@ class EventProducer:
         self._loop = asyncio.get_running_loop()
         self._done: deque[_Batch] = deque()
         self._waking = False
+        self._refused: deque[str] = deque(maxlen=1)
+        """A topic that the client takes for lost; it would look again after a minute only."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="deliveries", daemon=True)
         self._thread.start()
@@ -99,6 +103,10 @@ class EventProducer:
             except BufferError as error:
                 # What is on its way already is repeated by the caller under the same ids.
                 raise BrokerUnavailable("the producer's queue is full") from error
+            except KafkaException as error:
+                # A grant or a topic was taken away: known from the last answer, refused at once.
+                self._refused.append(record.topic)
+                raise BrokerUnavailable(error.args[0].str()) from error
         await batch.future
 
     def completed(self, batch: _Batch) -> None:
@@ -117,6 +125,12 @@ class EventProducer:
     def _serve(self) -> None:
         while not self._stopped.is_set():
             self._producer.poll(_POLL_S)
+            if self._refused:
+                self._look_again(self._refused.pop())
+
+    def _look_again(self, topic: str) -> None:
+        with suppress(KafkaException):  # the next refused record asks again
+            self._producer.list_topics(topic, timeout=_LOOK_S)
 
     def _wake(self) -> None:
         self._waking = False

@@ -338,6 +338,14 @@ def test_oidc_is_translated_for_the_worker():
     assert "hush" not in repr(settings) + repr(told) + repr(vars(told.oauth_cb))
 
 
+def test_reading_settings_asks_no_token_endpoint(endpoint):
+    """librdkafka fetches a token as soon as a client is made, and settings are checked by one."""  # noqa: D403 - its name
+    given = OIDC | {"sasl.oauthbearer.token.endpoint.url": endpoint.url}
+    settings = load_settings(env={}, flags={f"kafka.{k}": v for k, v in given.items()})
+    assert settings.kafka["sasl.oauthbearer.token.endpoint.url"] == endpoint.url
+    assert endpoint.asked == []
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

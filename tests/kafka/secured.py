@@ -1,0 +1,202 @@
+"""A broker as platform teams run it: TLS, log-ins, an authorizer that denies what was not granted.
+
+Its plain listener is for its administrator (these tests) alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+
+from orchestrator.kafka.acls import Grant
+from orchestrator.testing.broker import Broker
+from orchestrator.testing.certificates import Authority, Identity
+
+ANSWER_S = 20
+ITERATIONS = 4096
+CHIEF = "chief"
+"""A super user, as whom a whole deployment runs where grants are not the point."""
+OPERATIONS = {
+    "Read": AclOperation.READ,
+    "Write": AclOperation.WRITE,
+    "Create": AclOperation.CREATE,
+    "Describe": AclOperation.DESCRIBE,
+    "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
+    "AlterConfigs": AclOperation.ALTER_CONFIGS,
+}
+RESOURCES = {
+    "topic": ResourceType.TOPIC,
+    "group": ResourceType.GROUP,
+    "transactionalId": ResourceType.TRANSACTIONAL_ID,
+}
+WORKSPACE = {
+    "profile.yaml": {
+        "identities": {"primary": "account_id"},
+        "traits": {"email": {"type": "string"}},
+    },
+    "policy.yaml": {
+        "timezone": "UTC",
+        "channels": {"email": {"address": "profile.email"}},
+        "consent": {"default": {"service": "opt_out"}},
+    },
+    "events.yaml": {"trial.started": {}},
+    "messages/hello.yaml": {
+        "message": "hello",
+        "category": "service",
+        "channels": {"email": {"subject": "Hello", "text": "Hello."}},
+    },
+    "messages/thanks.yaml": {
+        "message": "thanks",
+        "category": "service",
+        "channels": {"email": {"subject": "Thanks", "text": "You took it."}},
+    },
+    # The second message leaves only when the first one's receipt has come back.
+    "journeys/hello.yaml": {
+        "journey": "hello",
+        "entry": {"on": "trial.started"},
+        "steps": [
+            {"id": "first", "send": {"message": "hello", "channel": "email"}},
+            {
+                "id": "receipt",
+                "wait_for": {
+                    "first": [{"on": "message.accepted", "of": "first", "then": "second"}],
+                    "timeout": "P1D",
+                },
+            },
+            {"id": "never", "stop": True},
+            {"id": "second", "send": {"message": "thanks", "channel": "email"}},
+        ],
+    },
+}
+
+
+def write_workspace(folder: Path) -> Path:
+    """Write the smallest workspace whose journey shows that a receipt has come back."""
+    for name, content in WORKSPACE.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+class SecuredBroker:
+    """A broker with listeners for SCRAM over TLS and for client certificates; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority(folder)
+        server = self.authority.issue("broker")
+        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        self._broker = Broker(
+            {
+                "ssl.keystore.type": "PEM",
+                "ssl.keystore.location": str(server.bundle),
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": str(self.authority.file),
+                "listener.name.mtls.ssl.client.auth": "required",
+                "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+                "listener.name.scram.scram-sha-512.sasl.jaas.config": scram,
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                "super.users": f"User:ANONYMOUS;User:CN={CHIEF}",
+            },
+            listeners={"SCRAM": "SASL_SSL", "MTLS": "SSL"},
+        )
+
+    def __enter__(self) -> Self:
+        self._broker.__enter__()
+        self.admin = AdminClient({"bootstrap.servers": self._broker.bootstrap, "log_level": 0})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._broker.close()
+
+    @property
+    def broker(self) -> Broker:
+        """The broker itself."""
+        return self._broker
+
+    def scram(self, **more: Any) -> dict[str, Any]:
+        """Return the ``kafka`` section for SCRAM over TLS; the account is the caller's."""
+        return {
+            "bootstrap.servers": self._broker.address("SCRAM"),
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "ssl.ca.location": str(self.authority.file),
+            **more,
+        }
+
+    def mtls(self, identity: Identity | None, **more: Any) -> dict[str, Any]:
+        """Return the ``kafka`` section for client certificates."""
+        own = {}
+        if identity is not None:
+            own = {
+                "ssl.certificate.location": str(identity.certificate),
+                "ssl.key.location": str(identity.key),
+            }
+        return {
+            "bootstrap.servers": self._broker.address("MTLS"),
+            "security.protocol": "SSL",
+            "ssl.ca.location": str(self.authority.file),
+            **own,
+            **more,
+        }
+
+    def add_accounts(self, passwords: dict[str, str]) -> None:
+        """Create SCRAM accounts."""
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, ITERATIONS)
+        wanted = [
+            UserScramCredentialUpsertion(name, info, password.encode())
+            for name, password in passwords.items()
+        ]
+        for future in self.admin.alter_user_scram_credentials(wanted).values():
+            future.result(ANSWER_S)
+
+    def grant(self, principal: str, grants: Iterable[Grant]) -> None:
+        """Allow exactly this."""
+        for future in self.admin.create_acls(_bindings(principal, grants)).values():
+            future.result(ANSWER_S)
+
+    def revoke(self, principal: str, grant: Grant, operation: str) -> None:
+        """Take one operation of one grant back."""
+        pattern = ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL
+        one = AclBindingFilter(
+            RESOURCES[grant.resource],
+            grant.name,
+            pattern,
+            principal,
+            "*",
+            OPERATIONS[operation],
+            AclPermissionType.ALLOW,
+        )
+        for future in self.admin.delete_acls([one]).values():
+            assert len(future.result(ANSWER_S)) == 1
+
+
+def _bindings(principal: str, grants: Iterable[Grant]) -> Sequence[AclBinding]:
+    return [
+        AclBinding(
+            RESOURCES[grant.resource],
+            grant.name,
+            ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL,
+            principal,
+            "*",
+            OPERATIONS[operation],
+            AclPermissionType.ALLOW,
+        )
+        for grant in grants
+        for operation in grant.operations
+    ]
