@@ -2,6 +2,7 @@
 
 ``TOY_FREEZE=POINT:N`` stops the process (SIGSTOP) at the N-th time that a commit reaches POINT.
 ``TOY_BLOCK=1`` blocks the event loop for ever at the first event.
+``TOY_DEADLY=1`` lets an event ``toy.deadly`` kill the process.
 """
 
 from __future__ import annotations
@@ -27,6 +28,21 @@ class Blocking(ToyStage):
         time.sleep(3_600)
 
 
+class Mortal(ToyStage):
+    """A stage that one kind of event kills, as a crash in a library would."""
+
+    def apply(self, key, state, item, now, catalog):
+        if item.record.type == "toy.deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().apply(key, state, item, now, catalog)
+
+
+def stage() -> ToyStage:
+    if os.environ.get("TOY_BLOCK"):
+        return Blocking()
+    return Mortal() if os.environ.get("TOY_DEADLY") else ToyStage()
+
+
 def main() -> None:
     settings = load_settings()
     configure_logging(settings)
@@ -45,7 +61,7 @@ def main() -> None:
     serve(
         lambda: build_app(
             settings,
-            (Forwarder(), Blocking() if os.environ.get("TOY_BLOCK") else ToyStage()),
+            (Forwarder(), stage()),
             codec,
             resolve,
             on_fatal=die,

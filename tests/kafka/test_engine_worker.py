@@ -11,9 +11,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
+from confluent_kafka import Producer
 from engine_lab import Lab
-from toys import event
+from toys import ToyStage, event
 
+from orchestrator.kafka.clients import producer_config
+from orchestrator.records import Skip
 from orchestrator.testing.broker import Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
@@ -78,3 +81,47 @@ def test_a_blocked_loop_ends_the_process(broker, registry, prefix, tmp_path):
     with lab.worker():
         lab.wait_drained()
     lab.check()
+
+
+@pytest.mark.chaos
+def test_a_record_that_kills_its_worker_is_held_until_an_order_to_skip_it(
+    broker, registry, prefix, tmp_path
+):
+    """Three deaths at one record: the partition waits and says where; the others go on."""
+    lab = Lab(broker, registry, prefix, tmp_path)
+    lab.send([*events(0, 40), event("toy.deadly", 900, customer="c7"), *events(100, 40)])
+    for _ in range(3):
+        process = lab.start(TOY_DEADLY="1")
+        assert process.wait(90) == -signal.SIGKILL
+        lab.stop(process)
+    with lab.worker(TOY_DEADLY="1"):
+        lab.wait("held", lambda: "offset" in lab.get("/readyz")[1])
+        timeline = lab.topology.name("timeline")
+        (partition, offset), *others = [
+            (partition, record.offset)
+            for partition, records in lab.read(timeline).items()
+            for record in records
+            if record.value and b"toy.deadly" in record.value
+        ]
+        assert not others
+        assert f"{timeline} [{partition}] offset {offset}" in lab.get("/readyz")[1]
+        assert not lab.drained()
+        order = Skip(partition=partition, offset=offset, reason="it kills")
+        producer = Producer(producer_config(lab.settings))
+        producer.produce(timeline, lab.codec.encode(order, timeline), b"", partition)
+        assert producer.flush(30) == 0
+        lab.sent += 1  # the order lies on the timeline, too
+        lab.wait_drained()
+    (dead,) = [r for each in lab.read(lab.topology.name("dead-letters")).values() for r in each]
+    assert dict(dead.headers)["__connect.errors.cause"] == b"skipped"
+    assert b"toy.deadly" in dead.value
+    assert sum(state.n for state in _states(lab)) >= 80
+
+
+def _states(lab: Lab) -> list:
+    stage = ToyStage()
+    return [
+        stage.decode(value[8:])
+        for states, _ in lab.changelog("customers").values()
+        for value in states.values()
+    ]

@@ -17,6 +17,7 @@ from typing import Any
 from orchestrator.testing.broker import Broker
 
 HERE = Path(__file__).parent
+PEERS = Path(os.environ.get("JB_PEERS", HERE.parents[3] / "shared" / "peers"))
 ENGINE_ROW = "ours_engine"
 
 
@@ -24,7 +25,7 @@ ENGINE_ROW = "ours_engine"
 def peers(home: Path, broker: Broker) -> Iterator[Any]:
     """Yield the peers' own ``run`` module, set up for this broker, with our engine among them."""
     os.environ |= {"JB_HOME": str(home), "JB_BROKER": broker.bootstrap}
-    sys.path.insert(0, str(HERE))
+    sys.path[:0] = [str(HERE), str(PEERS)]
     import check
     import job_stage
     import run
