@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from orchestrator.codec import open_codec
 from orchestrator.journeys import load_workspace
 from orchestrator.kafka.clients import producer_config
 from orchestrator.kafka.topics import Topology
-from orchestrator.records import Event
+from orchestrator.partitioning import partition_for
+from orchestrator.records import Absorb, Event, Merge
 from orchestrator.settings import load_settings
-from orchestrator.testing.pipeline import Pipeline
+from orchestrator.stages.decide import state as customers
+from orchestrator.stages.protocol import Input
+from orchestrator.testing.pipeline import Pipeline, _Due
 from tests.cli.test_journeys_apply import flags as broker_flags
 from tests.cli.test_journeys_apply import run, workspace
 
@@ -38,18 +43,17 @@ def flags(broker_flags):
 
 
 def events():
-    """Three customers on trial, one of whom is anonymous first; one looks at the pricing."""
+    """Three customers on trial, a day after each other."""
     number = 0
 
     def event(when, type_, who, **properties):
         nonlocal number
         number += 1
-        kind = "anonymous_id" if who.startswith("a-") else "account_id"
         return Event(
             event_id=f"e{number}",
             type=type_,
             occurred_at=when,
-            identities={kind: who},
+            identities={"account_id": who},
             source="test",
             properties=properties,
         )
@@ -58,24 +62,18 @@ def events():
     for day, name in enumerate(("anna", "bob", "cara")):
         when = START + day * DAY
         traits = {"name": name, "email": f"{name}@example.com", "country": "DE"}
-        if name == "cara":
-            found.append(event(when - 3 * HOUR, "pricing.viewed", "a-1", plan="team"))
         found += [
             event(when - 2 * HOUR, "customer.updated", name, **traits),
             event(when - HOUR, "consent.granted", name, channel="email", category="education"),
             event(when, "trial.started", name),
         ]
-        if name == "cara":
-            both = event(when + HOUR, "feature.used", name, feature="alerts")
-            both.identities["anonymous_id"] = "a-1"
-            found.append(both)
     found.append(event(START + 9 * DAY, "feature.used", "anna", feature="alerts"))
     return sorted(found, key=lambda one: one.occurred_at)
 
 
 @pytest.fixture
 def recorded(run, flags, workspace):
-    """The workspace in force, and the timeline that its identify stage and merges make."""
+    """The workspace in force, and the timeline of those events."""
     run("topics", "apply")
     run("journeys", "apply", str(workspace))
     settings = load_settings(env={}, flags=flags)
@@ -113,7 +111,7 @@ def edit(folder, file, old, new):
 
 
 def test_the_catalog_itself_as_candidate_changes_nothing(run, recorded):
-    """Whenever it takes effect, merges included: the same catalog gives the same life."""
+    """Whenever it takes effect: the same catalog gives the same life."""
     for since in (1, START + HOUR // 2, START + 2 * DAY + HOUR // 2, START + 30 * DAY):
         found, text = compared(run, recorded, since)
         assert found["customers"] == found["not_comparable"] == []
@@ -136,6 +134,92 @@ def test_a_candidate_shows_who_would_have_got_what(run, recorded):
     assert found["pressure"]["actual"]["messages"] == 4
     assert found["pressure"]["candidate"]["messages"] == 1
     assert "who would have got something else" in text
+
+
+def test_lives_that_meet_across_partitions(run, broker_flags, workspace):
+    """A merge carries the candidate's own life along, whichever partition is read first."""
+    real = {"clock.mode": "broker", "topics.partitions": "3"}
+    given = {**broker_flags, **real, "worker.assume_accepted": "true"}
+    run("topics", "apply", **real)
+    run("journeys", "apply", str(workspace), **real)
+    settings = load_settings(env={}, flags=given)
+    topology, codec = Topology(settings), open_codec(settings)
+    topic, count = topology.name("timeline"), topology.partitions("timeline")
+    codec.prepare(topology.names("timeline"))
+    producer = Producer(producer_config(settings))
+    pipeline = Pipeline(load_workspace(workspace).catalog, 1)
+    append, absorbed = pipeline.decide.append, []
+
+    def record(item, when):
+        value = codec.encode(item.record, topic)
+        producer.produce(topic, value, item.key, partition_for(item.key.encode(), count))
+        assert producer.flush(30) == 0
+        if isinstance(item.record, Absorb):
+            absorbed.append(item.record.loser)
+        return append(item, when)
+
+    pipeline.decide.append = record
+    now, number = int(time.time() * 1000), 0
+
+    def does(type_, properties, **identities):
+        nonlocal number
+        number += 1
+        event = Event(
+            event_id=f"m{number}",
+            type=type_,
+            occurred_at=now,
+            identities=identities,
+            source="test",
+            properties=properties,
+        )
+        pipeline.append(event, now)
+
+    for who in range(8):
+        anonymous = {"anonymous_id": f"a-{who}"}
+        traits = {"name": f"N{who}", "email": f"n{who}@example.com", "country": "DE"}
+        does("customer.updated", traits, **anonymous)
+        does("consent.granted", {"channel": "email", "category": "education"}, **anonymous)
+        does("trial.started", {}, **anonymous)
+        (loser,) = {key for key in pipeline.decide.states if key.startswith("anon:")} - set(
+            absorbed
+        )
+        does("feature.used", {"feature": "x"}, account_id=f"acme-{who}")
+        merge = Merge(merge_id=f"{who:032x}", loser=loser, winner=f"acme-{who}", caused_by="x")
+        pipeline._due.append(_Due(pipeline.decide, Input(key=loser, record=merge), now))
+        pipeline._drain()
+    assert len(absorbed) == 8
+    edit(workspace, "policy.yaml", "gap: {any: PT4H}", "gap: {any: PT5H}")
+    words = ("replay", "--candidate", str(workspace), "--since", "1", "--output", "json")
+    code, out, err = run(*words, **real, **{"worker.assume_accepted": "true"})
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["customers"] == found["not_comparable"] == []
+    for table in ("entries", "exits"):
+        assert all(one["actual"] == one["candidate"] for one in found[table]), found[table]
+    (entries,) = found["entries"]
+    assert entries["actual"] == 8
+
+
+def test_a_log_that_has_been_cut(run, recorded, flags):
+    """Who is older than the log is listed; the others are compared."""
+    settings = load_settings(env={}, flags=flags)
+    topology = Topology(settings)
+    producer = Producer(producer_config(settings))
+    for name, since in (("anna", START - 2 * HOUR), ("bob", START + DAY - 2 * HOUR)):
+        state = customers.Customer(first_seen=since)
+        value = bytes(8) + customers.encode(state)
+        producer.produce(topology.changelog("customers"), value, name.encode(), 0)
+    assert producer.flush(30) == 0
+    admin = AdminClient({"bootstrap.servers": flags["kafka.bootstrap.servers"]})
+    cut = TopicPartition(topology.name("timeline"), 0, 5)
+    for done in admin.delete_records([cut]).values():
+        done.result(30)
+    found, text = compared(run, recorded, START)
+    assert [one["customer"] for one in found["not_comparable"]] == ["anna"]
+    assert "not comparable: 1 customers" in text
+    sent = {one["what"]: (one["actual"], one["candidate"]) for one in found["sent"]}
+    assert sent["why-acme on email"] == (2, 2)
+    assert found["customers"] == []
 
 
 def test_what_it_asks_for(run, recorded):
