@@ -116,6 +116,7 @@ def acls(session: Session, chosen: tuple[str, ...], form: str, template: str, cl
 
     Roles are named as their commands. `apply` is `journeys apply` and its siblings, `topics` is
     `topics apply`, `tools` reads everything and writes nothing.
+    The verbs of `state` log in as the worker does.
     """
     from orchestrator.kafka import exports
 

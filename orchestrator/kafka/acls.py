@@ -43,6 +43,7 @@ def grants(settings: Settings) -> dict[str, list[Grant]]:
 
     ``apply`` changes what is in force (``journeys apply`` and its siblings), ``topics`` creates and
     configures topics, ``tools`` is what people ask with: it reads everything and writes nothing.
+    The verbs of ``state`` do the worker's work and log in as it does.
     """
     needs = _Needs(settings)
     return {
@@ -101,7 +102,7 @@ class _Needs:
             self._writes("dead-letters", "records that cannot be handled"),
             *(self._changelog(table) for table in CHANGELOGS),
             self._group("", "Read", why="membership"),
-            *self._looks("definitions", "replay", "watermarks"),
+            *self._looks("definitions", "replay", "watermarks", "tools"),
             *(self._transactions(f"{stage}-", "checkpoints") for stage in STAGES),
         ]
 

@@ -204,7 +204,7 @@ def test_reading_without_a_broker_says_so(monkeypatch, prefix):
     monkeypatch.setattr("orchestrator.kafka.reading.SILENT_S", 0.2)
     flags = {"kafka.bootstrap.servers": "127.0.0.1:1", "topics.prefix": prefix}
     settings = load_settings(env={}, flags=flags)
-    with pytest.raises(BrokerUnavailable, match="cannot be read from Kafka at 127"):
+    with pytest.raises(BrokerUnavailable, match="cannot be read: no answer from Kafka at 127"):
         read_catalog(settings, open_codec(settings))
 
 
