@@ -1,4 +1,4 @@
-"""Build one partition's states anew from its log, and put them into its changelog.
+"""Build one partition's states anew from its log or from a cut and the log since, and put them into its changelog.
 
 What left in front of the last checkpoint is on its topics; so the rerun keeps it to itself, ends at
 that very position, and the worker goes on from there: nothing is decided twice, nothing is left out.
@@ -17,9 +17,10 @@ from pathlib import Path
 from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.contents import Contents
+from orchestrator.engine.cuts import Cut
 from orchestrator.engine.engine import StageSpec
 from orchestrator.engine.meta import Meta
-from orchestrator.engine.ports import Changelog, Snapshot, StateWrite, TaskId
+from orchestrator.engine.ports import Changelog, Snapshot, StateWrite, Store, TaskId
 from orchestrator.engine.processor import Tools
 from orchestrator.engine.rerun import Rerun
 from orchestrator.engine.simulated import SimulatedRecord
@@ -57,6 +58,7 @@ class Rebuild:
         config: As the worker's.
         skips: Offset -> reason, of the records that an operator passed over.
         progress: Told how many records have been run since the last call.
+        begin: Where to begin; None = at the log's first record.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Rebuild:
         config: EngineConfig,
         skips: Mapping[int, str],
         progress: Callable[[int], None] = lambda _: None,
+        begin: Cut | None = None,
     ) -> None:
         self._task = task
         self._spec = spec
@@ -74,6 +77,7 @@ class Rebuild:
         self._config = config
         self._skips = skips
         self._progress = progress
+        self._begin = begin
         self._records = 0
 
     def run(
@@ -86,7 +90,7 @@ class Rebuild:
         """Run the log from its first record to ``position`` and make the changelog say the same.
 
         Args:
-            open_source: Opens the input at its first record.
+            open_source: Opens the input where the run begins.
             found: What the changelog holds, read after ``changelog`` was fenced.
             position: Where the rerun ends and the worker goes on.
             changelog: Fenced.
@@ -157,6 +161,8 @@ class Rebuild:
                 raise CouldNotRun(
                     f"{self._task}: the state ends at {position}, its input holds {first}..{end}"
                 )
+            if self._begin is not None:
+                _lay_down(stores.open(self._task), self._begin)
             rerun = Rerun(
                 self._task,
                 self._spec,
@@ -203,6 +209,17 @@ class Rebuild:
         rerun.feed(batch, end)
         self._records += len(batch)
         self._progress(len(batch))
+
+
+def _lay_down(store: Store, cut: Cut) -> None:
+    """Put a cut into an empty store, and close it."""
+    head, states = metas.encode(cut.meta), iter(cut.states.items())
+    try:
+        while portion := [StateWrite(key, value, 0) for key, value in islice(states, BATCH)]:
+            store.write(portion, head)
+        store.write([], head)
+    finally:
+        store.close()
 
 
 def _write(changelog: Changelog, meta: Meta, states: Iterable[tuple[bytes, bytes | None]]) -> None:

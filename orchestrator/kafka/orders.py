@@ -10,7 +10,7 @@ from orchestrator.codec import headers_for
 from orchestrator.errors import CouldNotRun, UsageError
 from orchestrator.kafka.access import Doorkeeper
 from orchestrator.kafka.clients import producer_config
-from orchestrator.kafka.reading import PartitionReader
+from orchestrator.kafka.reading import PartitionReader, read_partition
 from orchestrator.records import Skip
 
 if TYPE_CHECKING:
@@ -35,17 +35,18 @@ def order_skip(settings: Settings, codec: Codec, topic: str, order: Skip) -> int
         CouldNotRun: Kafka did not take it.
         TopologyError: The topic or partition is missing.
     """
-    with PartitionReader(settings, topic, order.partition, order.offset) as reader:
+    with PartitionReader(settings, topic, order.partition) as reader:
         first, end = reader.bounds()
-        if not first <= order.offset < end:
-            raise UsageError(
-                f"{topic} [{order.partition}] holds the offsets {first} to {end - 1}: "
-                f"there is nothing to pass over at {order.offset}"
-            )
-        timestamp = 0  # now; the broker's clock puts its own there
-        if settings.clock.mode == "log":
-            # Log time must not move for it.
-            timestamp = max(message.timestamp()[1] for message in reader.read(end))
+    if not first <= order.offset < end:
+        raise UsageError(
+            f"{topic} [{order.partition}] holds the offsets {first} to {end - 1}: "
+            f"there is nothing to pass over at {order.offset}"
+        )
+    timestamp = 0  # now; the broker's clock puts its own there
+    if settings.clock.mode == "log":
+        # Log time must not move for it.
+        behind = read_partition(settings, topic, order.partition, order.offset)
+        timestamp = max(message.timestamp()[1] for message in behind)
     return _append(settings, topic, order, codec.encode(order, topic), timestamp)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import struct
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from orchestrator.engine import meta as metas
@@ -20,7 +21,7 @@ from orchestrator.kafka.topics import Topology
 from orchestrator.testing.stack import Stack
 from tests.kafka.calling import call
 from tests.kafka.test_replay_verify import overlay as overlay  # noqa: PLC0414 - a fixture
-from tests.kafka.test_replay_verify import people, sound, wait_sent
+from tests.kafka.test_replay_verify import people, records, sound, wait_sent
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -137,6 +138,42 @@ def test_damage_is_named_and_mended(stack):
     done = state(stack, "reset", "--stage", "decide", "--all", "--yes")
     assert sum(plan["rebuilt"]["written"] for plan in done["partitions"]) >= 50
     restart_and_verify(stack, 50)
+    from_a_cut(stack)
+
+
+def from_a_cut(stack: Stack) -> None:
+    """The log's first records are gone: a cut and the log since give the same states."""
+    topology = Topology(stack.settings)
+    changelog, timeline = topology.changelog("customers"), topology.name("timeline")
+    folder = str(stack.home / "cuts")
+    cuts = state(stack, "export", folder, "--stage", "decide")["cuts"]
+    assert sum(cut["states"] for cut in cuts) >= 60
+    people(stack, 60, 10)
+    wait_sent(stack, 70)
+    assert stack.stop("worker") == 0
+    before = {cut["partition"]: newest(stack, changelog, cut["partition"]) for cut in cuts}
+    admin = AdminClient(admin_config(stack.settings))
+    ends = [TopicPartition(timeline, cut["partition"], cut["position"]) for cut in cuts]
+    for done in admin.delete_records(ends).values():
+        done.result(30)
+    produce(stack, changelog, 1, (b"ghost", bytes(8) + b"x"))
+    assert findings(stack, "--stage", "decide").keys() == {("decide", 1)}
+    whole = ("reset", "--stage", "decide", "--all", "--yes")
+    refused = state(stack, *whole, code=3)["error"]["message"]
+    assert "Give --from a `state export`" in refused
+    state(stack, *whole, "--from", folder)
+    for partition, states in before.items():
+        after = newest(stack, changelog, partition)
+        for kept in (states, after):
+            del kept[metas.META_KEY]
+        assert {k: v for k, v in after.items() if v} == {k: v for k, v in states.items() if v}
+    assert findings(stack) == {}
+    stack.start("worker")
+    stack.wait_ready("worker", f"{stack.worker_url}/readyz")
+    people(stack, 70, 5)
+    wait_sent(stack, 75)
+    decided = Counter(one.decision_id for one in records(stack, "decisions"))
+    assert set(decided.values()) == {1}
 
 
 def wait(condition) -> None:

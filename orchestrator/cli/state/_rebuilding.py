@@ -22,6 +22,7 @@ from orchestrator.kafka.reading import PartitionReader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orchestrator.engine.cuts import Cut
     from orchestrator.engine.engine import StageSpec
     from orchestrator.kafka.topics import Topology
 
@@ -58,8 +59,14 @@ class Rebuilding:
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
-    def run(self, number: int, position: int, progress: Callable[[int], None]) -> Rebuilt:
-        """Rebuild one partition up to ``position``.
+    def run(
+        self,
+        number: int,
+        position: int,
+        progress: Callable[[int], None],
+        begin: Cut | None = None,
+    ) -> Rebuilt:
+        """Rebuild one partition up to ``position``, from the log's first record or from a cut.
 
         Raises:
             CouldNotRun: A worker came in between, or Kafka did not take it.
@@ -74,9 +81,16 @@ class Rebuilding:
             if contents.meta.seq and contents.meta.position > position:
                 raise CouldNotRun(f"{task}: a worker has gone on meanwhile: stop all of them")
             rebuild = Rebuild(
-                task, self._spec, self._tools, self._config, self._skips.get(number, {}), progress
+                task,
+                self._spec,
+                self._tools,
+                self._config,
+                self._skips.get(number, {}),
+                progress,
+                begin,
             )
-            source = partial(PartitionReader, settings, self._spec.source, number)
+            start = 0 if begin is None else begin.meta.position
+            source = partial(PartitionReader, settings, self._spec.source, number, start)
             return rebuild.run(source, contents, position, changelog)
         except (FencedError, TransactionFailed) as failed:
             raise CouldNotRun(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.output import output_option
-from orchestrator.cli.state._tasks import STAGES, chosen, stage_option
+from orchestrator.cli.state._tasks import chosen, stage_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 @stage_option(required=True)
 @click.option("--partition", metavar="P", type=click.IntRange(min=0), help="This partition.")
 @click.option("--all", "everything", is_flag=True, help="All partitions of the stage.")
+@click.option(
+    "--from",
+    "folder",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Begin at the cuts that `state export` wrote there, not at the input's first record.",
+)
 @click.option("--local", is_flag=True, help="Only remove the local copies on this machine.")
 @click.option(
     "--data-dir",
@@ -42,6 +49,7 @@ def command(
     stage: str,
     partition: int | None,
     everything: bool,
+    folder: Path | None,
     local: bool,
     data_dir: Path | None,
     yes: bool,
@@ -58,7 +66,7 @@ def command(
     run it with --local before you start their workers.
 
     Refused while a worker owns the partition, and when the input does not reach back to its first
-    record. A worker that comes in the midst of it shuts this command out, and nothing has changed
+    record or to the cut given with --from. A worker that comes in the midst of it shuts this command out, and nothing has changed
     that it would take for whole: run it again.
     """
     from orchestrator.errors import CouldNotRun, UsageError
@@ -66,14 +74,15 @@ def command(
 
     if (partition is not None) == everything:
         raise UsageError("name the --partition, or give --all")
+    if local and folder is not None:
+        raise UsageError("--local needs no --from: the changelog has it all")
     settings = session.settings
     topology = Topology(settings)
     tasks = list(chosen(topology, stage, partition))
     copies = _copies(data_dir or Path(settings.worker.data_dir), tasks)
-    if local:
-        plans: list[dict[str, Any]] = []
-    else:
-        plans = [_plan(session, topology, spec, number) for spec, number in tasks]
+    plans: list[dict[str, Any]] = []
+    if not local:
+        plans = [_plan(session, topology, spec, number, folder) for spec, number in tasks]
     refusals = [text for plan in plans for text in plan["refused"]]
     refusals += [
         f"{copy.path} is open in a worker: stop it"
@@ -84,7 +93,7 @@ def command(
     if refusals:
         raise CouldNotRun("nothing was changed:\n" + "\n".join(refusals))
     if yes and not local:
-        _rebuild(session, topology, tasks, plans)
+        _rebuild(session, topology, tasks, plans, folder)
     if yes:
         for each in copies.values():
             for copy in each:
@@ -106,9 +115,13 @@ def _copies(data_dir: Path, tasks: Sequence[tuple[StageSpec, int]]) -> dict[int,
     }
 
 
-def _plan(session: Session, topology: Topology, spec: StageSpec, number: int) -> dict[str, Any]:
+def _plan(
+    session: Session, topology: Topology, spec: StageSpec, number: int, folder: Path | None
+) -> dict[str, Any]:
     """Say what a rebuild of one partition would do, or why it must not."""
     from orchestrator.cli.state._tasks import read_contents
+    from orchestrator.engine.cuts import read_cut
+    from orchestrator.engine.ports import TaskId
     from orchestrator.kafka.groups import committed, owners
     from orchestrator.kafka.reading import PartitionReader
 
@@ -118,17 +131,23 @@ def _plan(session: Session, topology: Topology, spec: StageSpec, number: int) ->
         first, end = source.bounds()
     group = settings.app.id
     vouched = committed(settings, group, spec.source, number)
-    position = max(vouched, contents.meta.position if contents.meta.seq else -1)
+    position = max(vouched, contents.meta.position if contents.meta.seq else 0)
+    cut = None if folder is None else read_cut(folder, TaskId(spec.stage.name, number))
+    begin = 0 if cut is None else cut.meta.position
+    position = max(position, begin)
     name, refused = f"{spec.stage.name}-{number}", []
     if owner := owners(settings, group).get((spec.source, number)):
         refused.append(
             f"{name}: the worker {owner} owns it; stop all workers (one that was killed counts as "
             "alive for 10 s)"
         )
-    if first > 0:
+    if cut is not None and cut.source != spec.source:
+        refused.append(f"{name}: the cut is of a deployment that reads {cut.source}")
+    if begin < first:
         refused.append(
             f"{name}: {spec.source} [{number}] begins at offset {first}: what came before has been "
-            "deleted, and the state stems from it; put the changelog back from a backup"
+            f"deleted, and the state stems from it. Give --from a `state export` that goes on at "
+            f"{first} or later, or put the changelog back from a backup"
         )
     elif position > end:
         refused.append(
@@ -141,7 +160,8 @@ def _plan(session: Session, topology: Topology, spec: StageSpec, number: int) ->
         "changelog": topology.changelog(spec.stage.table),
         "problems": contents.problems,
         "states": len(contents.states),
-        "position": max(position, 0),
+        "begin": begin,
+        "position": position,
         "refused": refused,
     }
 
@@ -151,11 +171,14 @@ def _rebuild(
     topology: Topology,
     tasks: Sequence[tuple[StageSpec, int]],
     plans: Sequence[dict[str, Any]],
+    folder: Path | None,
 ) -> None:
     import msgspec
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from orchestrator.cli.state._rebuilding import Rebuilding
+    from orchestrator.engine.cuts import read_cut
+    from orchestrator.engine.ports import TaskId
 
     console = session.output.remarks
     columns = (
@@ -171,7 +194,8 @@ def _rebuild(
         for (spec, number), plan in zip(tasks, plans, strict=True):
             name = f"{spec.stage.name}-{number}"
             progress = partial(bar.advance, bar.add_task(name, total=None))
-            done = rebuilding.run(number, plan["position"], progress)
+            cut = None if folder is None else read_cut(folder, TaskId(spec.stage.name, number))
+            done = rebuilding.run(number, plan["position"], progress, cut)
             plan["rebuilt"] = msgspec.to_builtins(done)
 
 
@@ -184,7 +208,8 @@ def _show(
             console.print(f"{name}: {problem}", markup=False)
         if not done:
             console.print(
-                f"{name}: would run {plan['position']:,} offsets of the input again and correct "
+                f"{name}: would run the input's offsets {plan['begin']:,} to {plan['position']:,} again "
+                "and correct "
                 f"{plan['changelog']}, which holds {plan['states']:,} states",
                 markup=False,
             )
@@ -200,6 +225,3 @@ def _show(
         console.print(f"{'removed' if done else 'would remove'} {path}", markup=False)
     if not done:
         console.print("Nothing was changed: --yes does it.")
-
-
-__all__ = ["STAGES", "command"]
