@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -144,6 +145,38 @@ class WriteKey(Section, frozen=True, kw_only=True):
     ] = "client"
 
 
+class Webhook(Section, frozen=True, kw_only=True):
+    """How a webhook proves where it comes from; its mapping says `webhook: hmac` or `standard`.
+
+    `standard` needs the secret alone. Everything else is for `hmac`: GitHub is
+    {header: X-Hub-Signature-256, prefix: "sha256=", id_header: X-GitHub-Delivery}.
+    """
+
+    secret: Secret
+    previous_secret: Annotated[
+        Secret | None, Meta(description="Still accepted, while the sender changes over.")
+    ] = None
+    window_s: Annotated[
+        Positive, Meta(description="A signed timestamp may be so far from now, old or new.")
+    ] = 300
+    header: Annotated[str, Meta(description="Where the signature stands.")] = "X-Signature"
+    prefix: Annotated[str, Meta(description="What stands before it, such as `sha256=`.")] = ""
+    encoding: Literal["hex", "base64"] = "hex"
+    signed: Annotated[
+        str,
+        Meta(
+            pattern=r"\{body\}",
+            description="What is signed, of {body}, {timestamp} and {id}: Slack's v0:{timestamp}:{body}.",
+        ),
+    ] = "{body}"
+    timestamp_header: Annotated[
+        str | None, Meta(description="Epoch seconds or ISO 8601; replays are refused by it.")
+    ] = None
+    id_header: Annotated[
+        str | None, Meta(description="The sender's id of a delivery: repetitions are duplicates.")
+    ] = None
+
+
 class Collector(Section, frozen=True, kw_only=True):
     """The HTTP collector."""
 
@@ -155,6 +188,9 @@ class Collector(Section, frozen=True, kw_only=True):
     inbox_secret: Annotated[
         Secret | None, Meta(description="Signs the tokens by which apps read an inbox.")
     ] = None
+    webhooks: Annotated[
+        dict[str, Webhook], Meta(description="Source (sources/*.yaml) -> how it is verified.")
+    ] = {}
     cors_origins: list[str] = msgspec.field(default_factory=lambda: ["*"])
 
 
@@ -194,7 +230,28 @@ class LogSender(Sender, frozen=True, kw_only=True, tag="log"):
     """Writes that a message left, and nothing else: for trials and internal channels."""
 
 
-AnySender = SmtpSender | InappSender | LogSender
+class WebhookSender(Sender, frozen=True, kw_only=True, tag="webhook"):
+    """JSON by HTTP POST, signed as Standard Webhooks has it."""
+
+    url: Annotated[
+        str | None, Meta(description="Where to; else each action's address is the URL.")
+    ] = None
+    secret: Annotated[Secret, Meta(description="whsec_ and base64: `openssl rand -base64 32`.")]
+    previous_secret: Annotated[
+        Secret | None, Meta(description="Signs too, while the receiver changes over.")
+    ] = None
+    timeout_s: Annotated[float, Meta(gt=0, le=120)] = 20
+    ports: Annotated[list[Port], Meta(description="Ports that may be spoken to.")] = msgspec.field(
+        default_factory=lambda: [443]
+    )
+    allow_http: Annotated[bool, Meta(description="Also without TLS; add the port as well.")] = False
+    allow: Annotated[
+        list[str],
+        Meta(description="Networks (CIDR) that may be reached although they are not public."),
+    ] = []
+
+
+AnySender = SmtpSender | InappSender | LogSender | WebhookSender
 
 
 class Log(Section, frozen=True, kw_only=True):
@@ -291,7 +348,25 @@ def _check(settings: Settings) -> None:
     for channel in settings.channels:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", channel):
             raise SettingsError(f"channel {channel!r}: use lower-case letters, digits and dashes")
+    _check_webhooks(settings)
     check_values({name: _plain(value) for name, value in settings.kafka.items()})
+
+
+def _check_webhooks(settings: Settings) -> None:
+    for name, hook in settings.collector.webhooks.items():
+        at = f"collector.webhooks.{name}"
+        for slot, header in (("timestamp", hook.timestamp_header), ("id", hook.id_header)):
+            if f"{{{slot}}}" in hook.signed and header is None:
+                raise SettingsError(f"{at}.signed has {{{slot}}}: name its {slot}_header")
+        if hook.timestamp_header and "{timestamp}" not in hook.signed:
+            raise SettingsError(f"{at}: a timestamp that is not signed proves nothing")
+    for channel, sender in settings.deliver.items():
+        if isinstance(sender, WebhookSender):
+            for network in sender.allow:
+                try:
+                    ip_network(network)
+                except ValueError as error:
+                    raise SettingsError(f"deliver.{channel}.allow: {error}") from error
 
 
 def _plain(value: Any) -> Any:

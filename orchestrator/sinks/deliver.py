@@ -22,7 +22,14 @@ from orchestrator.kafka.topics import Logical, Topology
 from orchestrator.observability import get_logger, metrics
 from orchestrator.observability.pages import serve_pages
 from orchestrator.records import Action
-from orchestrator.settings import AnySender, InappSender, LogSender, Settings, SmtpSender
+from orchestrator.settings import (
+    AnySender,
+    InappSender,
+    LogSender,
+    Settings,
+    SmtpSender,
+    WebhookSender,
+)
 from orchestrator.sinks.delivery import Deliverer, Policy
 from orchestrator.sinks.lanes import Item
 from orchestrator.sinks.ledger import Ledger
@@ -36,6 +43,7 @@ from orchestrator.sinks.senders.inapp import InappSender as Inapp
 from orchestrator.sinks.senders.log import LogSender as Log
 from orchestrator.sinks.senders.protocol import Sender
 from orchestrator.sinks.senders.smtp import open_smtp
+from orchestrator.sinks.senders.webhook import open_webhook
 
 _NEEDS = ("actions", "deliveries", "events", "definitions", "dead-letters")
 """Looked at before the start; senders in the app need the inbox too."""
@@ -142,6 +150,9 @@ class Deliver:
                     yield (lambda: sender), _no_marks
             case LogSender():
                 yield Log, _no_marks
+            case WebhookSender() as webhook:
+                async with open_webhook(webhook) as poster:
+                    yield (lambda: poster), _no_marks
             case InappSender():
                 table = await asyncio.to_thread(InboxTable(settings, codec).start)
                 try:

@@ -1,4 +1,4 @@
-"""The HTTP collector: Segment's tracking API in front of the events topic.
+"""The HTTP collector: Segment's tracking API and webhooks in front of the events topic.
 
 2xx means that Kafka has acknowledged every accepted event. 429 means too many bytes are on their way
 in this process; 503 that Kafka or the catalog is not there: both say when to come again, and SDKs do.
@@ -33,6 +33,8 @@ from orchestrator.sources.intake import MAX_BODY, Intake, Taken, key_of_body
 from orchestrator.sources.mapping import Kind, Origin
 from orchestrator.sources.producer import EventProducer
 from orchestrator.sources.profile import AppliedKinds
+from orchestrator.sources.webhooks.api import WebhookApi
+from orchestrator.sources.webhooks.hooks import AppliedHooks
 
 MAX_IN_FLIGHT = 64 * 1024 * 1024
 """Bytes of bodies that are being read or wait for Kafka; beyond it callers are sent away."""
@@ -53,10 +55,12 @@ class Collector:
         intake: Intake,
         producer: EventProducer,
         keys: WriteKeys,
+        webhooks: WebhookApi,
         ready: Callable[[], object],
         wall: Callable[[], int],
     ) -> None:
         self._intake = intake
+        self._webhooks = webhooks
         self._producer = producer
         self._keys = keys
         self._ready = ready
@@ -64,19 +68,25 @@ class Collector:
         self._in_flight = 0
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the tracking API, health and metrics."""
-        singles = [web.post(f"/v1/{kind}", self._single(kind)) for kind in KINDS]
+        """Return the tracking API, webhooks, health and metrics."""
+        singles = [web.post(f"/v1/{kind}", self._tracking(kind)) for kind in KINDS]
         return [
             *singles,
-            web.post("/v1/batch", self._handler(None)),
+            web.post("/v1/batch", self._tracking(None)),
+            web.post("/v1/webhooks/{name}", self._bounded(self._webhooks.take)),
             web.get("/healthz", self._health),
             *pages(self._waiting),
         ]
 
-    def _single(self, kind: Kind) -> Handler:
-        return self._handler(kind)
+    def _tracking(self, kind: Kind | None) -> Handler:
+        async def take(request: web.Request) -> web.StreamResponse:
+            return await self._take(kind, request)
 
-    def _handler(self, kind: Kind | None) -> Handler:
+        return self._bounded(take)
+
+    def _bounded(self, take: Handler) -> Handler:
+        """Send callers away while too many bytes are on their way."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
             expected = min(request.content_length or MAX_BODY, MAX_BODY)
             if self._in_flight + expected > MAX_IN_FLIGHT:
@@ -84,7 +94,7 @@ class Collector:
             self._in_flight += expected
             metrics.in_flight_bytes.set(self._in_flight)
             try:
-                return await self._take(kind, request)
+                return await take(request)
             finally:
                 self._in_flight -= expected
 
@@ -209,13 +219,13 @@ async def open_app(settings: Settings) -> AsyncIterator[web.Application]:
         producer = EventProducer(settings)
         stack.push_async_callback(producer.close)
         kinds = AppliedKinds(store)
-        collector = Collector(
-            Intake(topology, codec, kinds.get),
-            producer,
-            WriteKeys(settings.collector.write_keys),
-            kinds.get,
-            _wall,
+        intake = Intake(topology, codec, kinds.get)
+        hooks = AppliedHooks(store, settings.collector.webhooks)
+        webhooks = WebhookApi(
+            hooks, intake, kinds.get, producer, _wall, log_clock=topology.log_clock
         )
+        keys = WriteKeys(settings.collector.write_keys)
+        collector = Collector(intake, producer, keys, webhooks, kinds.get, _wall)
         app = web.Application(
             client_max_size=MAX_BODY, middlewares=[cors(settings.collector.cors_origins), judge]
         )

@@ -1,0 +1,1 @@
+"""Webhooks: verified first, on the raw bytes, then parsed and mapped."""
