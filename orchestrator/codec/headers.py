@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -143,6 +144,7 @@ def _identity(  # noqa: C901, PLR0911, PLR0912 - a table of all records
             return "", None
 
 
+@lru_cache(maxsize=4_096)  # under load many records are of one instant
 def _iso(at: int) -> str | None:
     try:
         instant = EPOCH + timedelta(milliseconds=at)

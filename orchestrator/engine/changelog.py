@@ -222,8 +222,13 @@ class KafkaChangelog:
                 written.append(message.offset() or 0)
 
         producer.begin_transaction()
-        for state in snapshot.states:
-            self._produce(producer, self._topic, state.key, state.value, self._partition)
+        produce, topic, partition = producer.produce, self._topic, self._partition
+        for key, state, _ in snapshot.states:
+            try:
+                # The partition is the task's own, never the partitioner's.
+                produce(topic, state, key, partition)
+            except BufferError:
+                self._produce(producer, topic, key, state, partition)
         for output in snapshot.outputs:
             _produce_output(producer, output)
         value = metas.encode(snapshot.meta)
@@ -251,7 +256,6 @@ class KafkaChangelog:
     ) -> None:
         while True:
             try:
-                # The partition is the task's own, never the partitioner's.
                 producer.produce(topic, value, key, partition, on_delivery=on_delivery)
             except BufferError:
                 producer.poll(QUEUE_FULL_S)
@@ -266,6 +270,7 @@ class KafkaChangelog:
 
 
 def _produce_output(producer: Producer, output: Output) -> None:
+    headers: Any = output.headers  # a list of pairs, as the client wants it
     while True:
         try:
             producer.produce(
@@ -273,7 +278,7 @@ def _produce_output(producer: Producer, output: Output) -> None:
                 output.value,
                 output.key,
                 timestamp=output.timestamp,
-                headers=list[tuple[str, str | bytes | None]](output.headers),
+                headers=headers,
             )
         except BufferError:
             producer.poll(QUEUE_FULL_S)
