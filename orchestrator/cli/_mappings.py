@@ -34,7 +34,7 @@ def mapping_options(verb: F) -> F:
         metavar="FILE",
         multiple=True,
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="A mapping of files (sources/NAME.yaml); several are merged by occurred_at.",
+        help="A mapping of files (sources/NAME.yaml); on the log clock several are merged by time.",
     )
     return mapping(data(verb))
 

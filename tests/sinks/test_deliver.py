@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
 from aiosmtpd.controller import Controller
 
 from orchestrator.ids import receipt_id
@@ -372,3 +373,46 @@ async def test_the_log_clock_judges_by_decided_at(deploy: Any, mailbox: Any) -> 
     assert events[-1].timestamp()[1] == 1_000_000
     [event] = [one for one in world.records("events") if hasattr(one, "event_id")]
     assert event.occurred_at == 1_000_000
+
+
+async def test_an_action_becomes_a_signed_post(deploy: Any, aiohttp_port: Any) -> None:
+    """Through ledger and receipts as on every channel; a 503 is tried again under the same id."""
+    got, port = aiohttp_port
+    world = deploy(
+        deliver={
+            "sales": {
+                "sender": "webhook",
+                "url": f"http://127.0.0.1:{port}/",
+                "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                "allow_http": True,
+                "allow": ["127.0.0.0/8"],
+                "ports": [port],
+            }
+        }
+    )
+    world.put(world.action(1, channel="sales"))
+    async with delivering(world.settings, "sales"):
+        await until(lambda: len(world.receipts()) == 1)
+    assert world.receipts() == [("a00001", "message.accepted", None)]
+    assert [one["webhook-id"] for one in got] == ["a00001"] * 2
+    assert [one.state for one in world.records("deliveries", "sales")] == ["claimed", "sent"]
+    [event] = [one for one in world.records("events") if hasattr(one, "event_id")]
+    assert event.properties["attempts"] == 2
+
+
+@pytest.fixture
+async def aiohttp_port() -> AsyncIterator[tuple[list[Any], int]]:
+    """A receiver that is not ready at first."""
+    got: list[Any] = []
+
+    async def take(request: web.Request) -> web.Response:
+        got.append(request.headers)
+        return web.Response(status=503 if len(got) == 1 else 204, headers={"Retry-After": "0"})
+
+    app = web.Application()
+    app.router.add_post("/", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield got, runner.addresses[0][1]
+    await runner.cleanup()
