@@ -23,7 +23,7 @@ from tests.kafka.calling import call
 from tests.kafka.test_replay_verify import overlay as overlay  # noqa: PLC0414 - a fixture
 from tests.kafka.test_replay_verify import people, records, sound, wait_sent
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "example"
 PATIENCE_S = 60.0
@@ -45,7 +45,7 @@ def stack(broker, overlay, prefix):
 def state(stack: Stack, *words: str, code: int = 0) -> dict:
     got, out, err = call(stack, "state", *words, "--output", "json")
     assert got == code, (out, err)
-    return json.loads(out or err)
+    return json.loads(out or err.splitlines()[-1])  # log lines may come before it
 
 
 def findings(stack: Stack, *words: str) -> dict[tuple[str, int], str]:
@@ -138,18 +138,17 @@ def test_damage_is_named_and_mended(stack):
     done = state(stack, "reset", "--stage", "decide", "--all", "--yes")
     assert sum(plan["rebuilt"]["written"] for plan in done["partitions"]) >= 50
     restart_and_verify(stack, 50)
-    from_a_cut(stack)
 
 
-def from_a_cut(stack: Stack) -> None:
+def test_from_a_cut(stack):
     """The log's first records are gone: a cut and the log since give the same states."""
     topology = Topology(stack.settings)
     changelog, timeline = topology.changelog("customers"), topology.name("timeline")
     folder = str(stack.home / "cuts")
     cuts = state(stack, "export", folder, "--stage", "decide")["cuts"]
-    assert sum(cut["states"] for cut in cuts) >= 60
-    people(stack, 60, 10)
-    wait_sent(stack, 70)
+    assert sum(cut["states"] for cut in cuts) >= 40
+    people(stack, 40, 10)
+    wait_sent(stack, 50)
     assert stack.stop("worker") == 0
     before = {cut["partition"]: newest(stack, changelog, cut["partition"]) for cut in cuts}
     admin = AdminClient(admin_config(stack.settings))
@@ -170,8 +169,8 @@ def from_a_cut(stack: Stack) -> None:
     assert findings(stack) == {}
     stack.start("worker")
     stack.wait_ready("worker", f"{stack.worker_url}/readyz")
-    people(stack, 70, 5)
-    wait_sent(stack, 75)
+    people(stack, 50, 5)
+    wait_sent(stack, 55)
     decided = Counter(one.decision_id for one in records(stack, "decisions"))
     assert set(decided.values()) == {1}
 
