@@ -382,6 +382,8 @@ def _constant_type(value: Constant) -> Type:
             return "double"
         case str():
             return "string"
+        case _:
+            assert_never(value)
 
 
 def _conversion(left: Type, right: Type) -> str:

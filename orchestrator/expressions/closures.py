@@ -284,6 +284,8 @@ def _calculate(operation: tree.Operation, left: Value, right: Value, *, double: 
             return _divide(one, two)
         case "%":
             return _remainder(one, two)
+        case _:
+            assert_never(operation)
 
 
 def _calculate_double(operation: tree.Operation, left: float, right: float) -> float | None:
@@ -298,6 +300,8 @@ def _calculate_double(operation: tree.Operation, left: float, right: float) -> f
             return finite(left / right) if right else None
         case "%":
             return None
+        case _:
+            assert_never(operation)
 
 
 def _arithmetic(node: tree.Arithmetic) -> Closure:

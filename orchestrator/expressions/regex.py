@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, assert_never
 
 MAX_STATES = 1_000
 MAX_REPEAT = 100
@@ -349,6 +349,8 @@ class _Compiler:
                 return self._add(_State("jump", [self.build(item, to) for item in items]))
             case _Repeat(item, least, most):
                 return self._repeat(item, least, most, to)
+            case _:
+                assert_never(node)
 
     def _repeat(self, item: _Node, least: int, most: int | None, to: int) -> int:
         if most is None:

@@ -117,3 +117,9 @@ def test_a_scope_of_records_answers_every_question_about_customers_with_nothing(
     assert scope.when_trait_crosses("a", ">", 1) is None
     assert scope.when_count_crosses("a", 1, ">", 1) is None
     assert scope.when_days_since(1, ">", 1) is None
+
+
+def test_a_record_alone_is_no_value():
+    """A mapping names the field that it wants."""
+    with pytest.raises(ExpressionError, match="record alone is no value"):
+        value("record == null")

@@ -140,3 +140,11 @@ def test_the_memory_is_bounded(monkeypatch):
     for _ in range(3):
         assert pattern.search("xxabcdefg")
         assert len(pattern._steps) <= 3
+
+
+def test_a_negated_class_may_reach_either_end_of_unicode():
+    """What is left of all characters: nothing before the first, nothing behind the last."""
+    last = 0x10FFFF
+    assert regex._negated(((0, 5),)) == ((6, last),)
+    assert regex._negated(((7, last),)) == ((0, 6),)
+    assert regex._negated(((0, last),)) == ()

@@ -157,3 +157,12 @@ def test_no_folder_no_crash(tmp_path):
     report = check_workspace(tmp_path)
     assert [each.name for each in report.diagnostics] == ["missing-key"]
     assert definition_of("policy", "policy", {"timezone": "UTC"}).hash
+
+
+def test_tests_of_a_broken_workspace_are_read_for_their_form_alone(sound):
+    """What they name may be what is broken: one cause, one finding."""
+    script = "[{at: 2026-03-02T10:00:00Z, expect: [{sent: nothing}]}]"
+    sound.write("tests/a.yaml", f"- {{name: a, script: {script}}}\n")
+    assert "unknown-message" in words(sound)
+    sound.change("policy.yaml", "Europe/Berlin", "Berlin")
+    assert [one.split(":")[0] for one in sound.findings()] == ["policy.yaml"]
