@@ -32,6 +32,7 @@ from confluent_kafka.admin import AdminClient
 from orchestrator.errors import BrokerUnavailable, CouldNotRun
 from orchestrator.testing.jars import java, kafka_classpath
 from orchestrator.testing.ports import free_ports
+from orchestrator.testing.reaper import Reaper
 
 START_SECONDS = 90.0
 """A start takes about 4 s; a loaded machine with two cores may need many times that."""
@@ -70,7 +71,7 @@ class Broker:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="orchestrator-broker-"))
         self._ports: dict[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
-        self._reaper: subprocess.Popen[bytes] | None = None
+        self._reaper: Reaper | None = None
 
     # Where it is.
 
@@ -246,15 +247,7 @@ class Broker:
                 cwd=self.folder,
                 start_new_session=True,  # a Ctrl-C is for the owner, who then stops the broker
             )
-        # Whatever becomes of this process, the broker must not outlive it: the pipe breaks, the
-        # shell wakes up and kills.
-        self._reaper = subprocess.Popen(
-            ["sh", "-c", f"read _; kill -9 {self._process.pid}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._reaper = Reaper(self._process.pid)
 
     def _await_ready(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -283,10 +276,7 @@ class Broker:
         process, reaper = self._process, self._reaper
         self._process = self._reaper = None
         if reaper is not None:
-            reaper.kill()  # first: it must not see a process number that is used again
-            reaper.wait()
-            if reaper.stdin is not None:
-                reaper.stdin.close()
+            reaper.release()
         if process is None:
             return
         if how is signal.SIGTERM:

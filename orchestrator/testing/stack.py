@@ -6,7 +6,6 @@ Demos and end-to-end tests run on it; every role is started by the command that 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from orchestrator.settings import Settings, load_settings
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.mail import MailServer
 from orchestrator.testing.ports import free_ports
+from orchestrator.testing.reaper import Reaper
 from orchestrator.testing.registry import Registry
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Role:
     log: Path
     words: tuple[str, ...]
     environment: Mapping[str, str]
+    reaper: Reaper
 
     def tail(self) -> str:
         """Return the last lines of its log."""
@@ -153,7 +154,8 @@ class Stack:
                 env=self._environment(words) | environment,
                 start_new_session=True,  # a Ctrl-C is for the owner, who then stops the roles
             )
-        role = self.roles[name] = Role(name, process, log, words, environment)
+        reaper = Reaper(process.pid)
+        role = self.roles[name] = Role(name, process, log, words, environment, reaper)
         return role
 
     def revive(self) -> list[tuple[str, int]]:
@@ -161,6 +163,7 @@ class Stack:
         ended = [(role, role.process.poll()) for role in self.roles.values()]
         revived = [(role, code) for role, code in ended if code is not None]
         for role, _ in revived:
+            role.reaper.release()
             self.start(*role.words, name=role.name, environment=role.environment)
         return [(role.name, code) for role, code in revived]
 
@@ -197,21 +200,22 @@ class Stack:
     def kill(self, name: str) -> None:
         """Kill -9 a role."""
         role = self.roles.pop(name)
-        role.process.send_signal(signal.SIGKILL)
+        role.reaper.release()
+        role.process.kill()
         role.process.wait()
 
     def stop(self, name: str) -> int:
         """Ask a role to stop; return its exit code (kills it if it does not)."""
         role = self.roles.pop(name)
         role.process.terminate()
-        return _ended(role.process)
+        return _ended(role)
 
     def _stop_all(self) -> None:
         roles, self.roles = list(self.roles.values()), {}
         for role in roles:
             role.process.terminate()
         for role in roles:
-            _ended(role.process)
+            _ended(role)
 
     def _command(self, words: Sequence[str]) -> list[str]:
         return [sys.executable, "-m", "orchestrator", "--settings", str(self.settings_file), *words]
@@ -253,9 +257,12 @@ class Stack:
         self.settings_file.write_text(yaml.safe_dump(settings))
 
 
-def _ended(process: subprocess.Popen[bytes]) -> int:
+def _ended(role: Role) -> int:
+    process = role.process
     try:
-        return process.wait(STOP_S)
+        code = process.wait(STOP_S)
     except subprocess.TimeoutExpired:
         process.kill()
-        return process.wait()
+        code = process.wait()
+    role.reaper.release()
+    return code
