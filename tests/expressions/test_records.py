@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.expressions import ExpressionError, compile_expression
+from orchestrator.expressions import Environment, ExpressionError, Names, compile_expression
 from orchestrator.expressions.records import ABSENT, RecordScope, find, mapping_environment
 from tests.expressions.world import PLACE
 
@@ -123,3 +123,12 @@ def test_a_record_alone_is_no_value():
     """A mapping names the field that it wants."""
     with pytest.raises(ExpressionError, match="record alone is no value"):
         value("record == null")
+
+
+def test_declared_fields_have_their_types_and_no_others():
+    """Where a schema tells the fields of a record, a misspelt one is found before anything runs."""
+    place = Environment(records={"record": Names({"total": "long", "a.b": "string"})})
+    assert compile_expression("record.total * 2", place).type == "long"
+    assert compile_expression("record.a.b", place)(RecordScope({"record": {"a": {"b": 1}}})) is None
+    with pytest.raises(ExpressionError, match="did you mean total?"):
+        compile_expression("record.totl", place)
