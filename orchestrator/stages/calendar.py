@@ -44,12 +44,13 @@ _Segment = tuple[int, int, int]
 class Calendar:
     """The calendar of one zone; make it by ``calendar_for`` so that it is shared."""
 
-    __slots__ = ("_chunks", "_rules", "zone")
+    __slots__ = ("_chunks", "_last", "_rules", "zone")
 
     def __init__(self, zone: str) -> None:
         self.zone = zone
         with files("tzdata").joinpath("zoneinfo", *zone.split("/")).open("rb") as data:
             self._rules = ZoneInfo.from_file(data, key=zone)
+        self._last: _Segment = (0, 0, 0)  # what was asked last is mostly asked again
         self._chunks: dict[int, tuple[list[int], list[_Segment]]] = {}
 
     def __repr__(self) -> str:
@@ -175,12 +176,17 @@ class Calendar:
     # -- the rules of the zone ------------------------------------------------------------------
 
     def _segment(self, instant: int) -> _Segment:
+        last = self._last
+        if last[0] <= instant < last[1]:
+            return last
         number = min(max(instant >> _CHUNK_BITS, _FIRST_CHUNK), _LAST_CHUNK)
         chunk = self._chunks.get(number)
         if chunk is None:
             chunk = self._chunks[number] = self._load(number)
         starts, segments = chunk
-        return segments[bisect_right(starts, instant) - 1] if len(starts) > 1 else segments[0]
+        last = segments[bisect_right(starts, instant) - 1] if len(starts) > 1 else segments[0]
+        self._last = last
+        return last
 
     def _load(self, number: int) -> tuple[list[int], list[_Segment]]:
         first, end = number << _CHUNK_BITS, (number + 1) << _CHUNK_BITS

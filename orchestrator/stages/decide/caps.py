@@ -64,7 +64,7 @@ def window_end(cap: Cap, calendar: Calendar, at: int) -> int:
             return calendar.next_week(at)
         case "month":
             return calendar.next_month(at)
-        case "rolling":
+        case _:  # rolling
             return calendar.add(at, cap.rolling or Duration())
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from orchestrator.expressions import Expression
     from orchestrator.records import Value
-    from orchestrator.stages.catalog import EntryRule, Journey
+    from orchestrator.stages.catalog import EntryRule, Goal, Journey
     from orchestrator.stages.decide.turn import Turn
 
 MAX_LIVE = 100
@@ -145,19 +145,17 @@ def end(
         cancel_pending(turn, entry, reason)
     turn.decide("exited", entry=entry, step=entry.step, reason=reason, rule=rule, values=said)
     _drop(turn, entry)
-    goal_until = 0
-    if journey is not None and journey.goal is not None and reason != "goal":
-        within = journey.goal.within
-        goal_until = turn.calendar.add(entry.started, within) if within else 0
+    goal = journey.goal if journey is not None and reason != "goal" else None
+    goal_until = turn.calendar.add(entry.started, goal.within) if goal and goal.within else 0
     counted = goal_until > turn.now
-    context = counted and journey is not None and _goal_reads_entry(journey)
+    kept = counted and goal is not None and _reads_entry(goal)
     turn.customer.past[past_key(entry.journey, entry.key)] = Past(
         ended=turn.now,
         entry_id=entry.id if counted else "",
         goal_until=goal_until if counted else 0,
         version=entry.version if counted else "",
-        entry=entry.entry if context else {},
-        latest=(entry.latest or {}) if context else {},
+        entry=entry.entry if kept else {},
+        latest=(entry.latest or {}) if kept else {},
     )
     if len(turn.customer.past) > MAX_PAST:
         forget(turn)
@@ -183,7 +181,7 @@ def leave(turn: Turn, entry: Entry, reason: str) -> dict[str, Value]:
 
 def cancel_pending(turn: Turn, entry: Entry, reason: str) -> None:
     """Conclude the deferred send of an entry that goes elsewhere."""
-    message, channel = named(turn.journey_of(entry), entry)
+    message, channel = named(turn, entry)
     turn.decide(
         "cancelled",
         entry=entry,
@@ -224,18 +222,12 @@ def _matters(turn: Turn, key: str, past: Past) -> bool:
 # -- goals --------------------------------------------------------------------------------------
 
 
-def within_goal(turn: Turn, journey: Journey, entry: Entry) -> bool:
+def within_goal(turn: Turn, goal: Goal, entry: Entry) -> bool:
     """Whether the goal still counts."""
-    if journey.goal is None:
-        return False
-    within = journey.goal.within
-    return within is None or turn.now < turn.calendar.add(entry.started, within)
+    return goal.within is None or turn.now < turn.calendar.add(entry.started, goal.within)
 
 
-def _goal_reads_entry(journey: Journey) -> bool:
-    goal = journey.goal
-    if goal is None:
-        return False
+def _reads_entry(goal: Goal) -> bool:
     readers = (goal.value, goal.pattern.condition, goal.pattern.when)
     return any(one.references.entry or one.references.latest for one in readers if one)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.expressions.durations import Duration
 from orchestrator.records import RECEIPT_TYPES
 from orchestrator.stages.decide import consent, entries, lifecycle, receipts, seen, traits
 from orchestrator.stages.decide.entries import enter
@@ -169,6 +170,5 @@ def _arm_absences(turn: Turn, kind: str, *, silent: bool) -> None:
     if silent:
         return
     for name in turn.catalog.absences_by_event.get(kind, ()):
-        span = turn.catalog.journeys[name].entry.absence_for
-        if span is not None:
-            turn.customer.absences[name] = turn.calendar.add(turn.now, span)
+        span = turn.catalog.journeys[name].entry.absence_for or Duration()
+        turn.customer.absences[name] = turn.calendar.add(turn.now, span)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator import ids
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from orchestrator.stages.calendar import Calendar
     from orchestrator.stages.catalog import Policy, QuietHours
 
-_LOOK_AHEAD_DAYS = 15
-"""More than two weeks without a begin: there is none."""
 _MOST_WINDOWS = 1_000
 """Windows that follow each other without a break for longer than this never end."""
 
@@ -47,11 +46,11 @@ def next_start(policy: Policy, calendar: Calendar, channel: str, now: int) -> in
     if not rules:
         return None
     today = calendar.day(now)
-    for day in range(today - 1, today + _LOOK_AHEAD_DAYS):
-        starts = [window.start for window in _windows(rules, calendar, day) if window.start > now]
-        if starts:
-            return min(starts)
-    return None
+    days = (
+        [window.start for window in _windows(rules, calendar, day) if window.start > now]
+        for day in count(today - 1)  # every rule begins anew within two weeks
+    )
+    return min(next(starts for starts in days if starts))
 
 
 def release(
@@ -62,9 +61,7 @@ def release(
     Spread by the customer's hash, never past its expiry or into the next window.
     """
     latest = end + policy.spread_ms
-    following = next_start(policy, calendar, channel, end)
-    if following is not None:
-        latest = min(latest, following)
+    latest = min(latest, next_start(policy, calendar, channel, end) or latest)
     if expires_at > end:
         latest = min(latest, expires_at)
     return end + (latest - end) * ids.bucket("spread", customer_id) // ids.BUCKETS

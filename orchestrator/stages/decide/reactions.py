@@ -57,7 +57,7 @@ def _ends(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrence | N
     if (
         goal is not None
         and _meets(turn, goal.pattern, entry, occurrence)
-        and within_goal(turn, journey, entry)
+        and within_goal(turn, goal, entry)
     ):
         values = goal_values(turn, goal.value, entry, occurrence)
         rule = _rule(goal.pattern, occurrence)

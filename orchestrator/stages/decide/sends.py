@@ -57,11 +57,11 @@ def decide_due(turn: Turn) -> None:
 
 
 def _candidate(turn: Turn, entry: Entry) -> Candidate | None:
-    journey = turn.journey_of(entry)
-    step = journey.steps.get(entry.step) if journey is not None else None
-    if journey is None or step is None:
+    place = turn.place_of(entry)
+    if place is None:
         end(turn, entry, "not_live", leaving=True)
         return None
+    journey, step = place
     pending = entry.pending
     fell_due = pending.fell_due if pending is not None else turn.now
     variants = variants_of(turn, step)

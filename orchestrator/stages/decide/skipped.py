@@ -8,7 +8,6 @@ from orchestrator.stages.catalog import (
     Branch,
     Choose,
     Send,
-    SetTraits,
     Split,
     Stop,
     Wait,
@@ -69,6 +68,6 @@ def _next(step: Step) -> list[str]:
             targets = [option.then for option in do.among]
         case Stop():
             return []
-        case Send() | Wait() | SetTraits():
+        case _:
             targets = []
     return [target for target in (*targets, step.then) if target]

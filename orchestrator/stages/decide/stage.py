@@ -165,6 +165,7 @@ class Decide:
         turn.scope.forget_zone()
         turn.consent_changed = True
         merging.settle_rivals(turn)
+        switching.bring_entries(turn)
         order.follow_changes(turn)
         order.run(turn)
         return _finish(turn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, assert_never
 
 from orchestrator import ids
@@ -43,16 +44,14 @@ def go_on(turn: Turn, entry: Entry, step_id: str | None) -> None:
 
 def walk(turn: Turn, entry: Entry) -> None:
     """Walk until the entry parks, is due to send, has changed a trait, or has ended."""
-    journey = turn.journey_of(entry)
-    if journey is None:
+    place = turn.place_of(entry)
+    if place is None:
         end(turn, entry, "not_live", leaving=True)
         return
-    step_id: str | None = entry.step
+    journey, step = place
+    step_id: str | None = step.id
     while step_id is not None:
-        step = journey.steps.get(step_id)
-        if step is None:
-            end(turn, entry, "not_live", leaving=True)
-            return
+        step = journey.steps[step_id]
         entry.step = step_id
         if not _arrive(turn, entry, step):
             return
@@ -179,10 +178,8 @@ def _branch(turn: Turn, entry: Entry, step: Step, branch: Branch) -> str | None:
 
 def _split(turn: Turn, entry: Entry, journey: Journey, step: Step, split: Split) -> str | None:
     place = ids.bucket(journey.name, step.id, turn.key)
-    for arm in split.arms:
-        place -= arm.share
-        if place < 0:
-            break
+    ends = accumulate(arm.share for arm in split.arms)
+    arm = next(arm for arm, end in zip(split.arms, ends, strict=True) if place < end)
     target = arm.then or step.then
     turn.decide("advanced", entry=entry, step=step.id, rule=arm.name, values={"to": target})
     return target

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator import ids
+from orchestrator.expressions.durations import Duration
 from orchestrator.stages.catalog import Choose, Send, Wait, WaitFor
 from orchestrator.stages.decide import lifecycle, waits, whens
 from orchestrator.stages.decide.entries import cancel_pending, end
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.stages.decide.state import Entry
     from orchestrator.stages.decide.turn import Turn
 
+_OVER = frozenset({"draining", "stopped"})
 PACE_MS = 3_600_000
 """``existing`` customers enter spread over an hour."""
 
@@ -36,11 +38,16 @@ def switch(turn: Turn, old: Catalog) -> None:
     whens.record(turn)
     _absences(turn, old)
     _existing(turn, old)
+    bring_entries(turn)
+    for entry in turn.customer.entries:
+        _retry(turn, entry)
+
+
+def bring_entries(turn: Turn) -> None:
+    """Bring live entries to the turn's catalog: also those that come from another partition's."""
     for entry in list(turn.customer.entries):
         _entry(turn, entry)
     end_overdue(turn)
-    for entry in turn.customer.entries:
-        _retry(turn, entry)
 
 
 def _entry(turn: Turn, entry: Entry) -> None:
@@ -155,7 +162,11 @@ def _absences(turn: Turn, old: Catalog) -> None:
     for name in _absent(turn):
         rule = turn.catalog.journeys[name].entry
         before = old.journeys.get(name)
-        if before is None or before.entry.absence_of != rule.absence_of:
+        if (
+            before is None
+            or before.entry.absence_of != rule.absence_of
+            or _revives(turn, old, name)
+        ):
             _arm(turn, name, rule)
         elif name in absences and before.entry.absence_for != rule.absence_for:
             _rearm(turn, name, rule)
@@ -181,10 +192,8 @@ def _rearm(turn: Turn, name: str, rule: EntryRule) -> None:
 
 def _silent_until(turn: Turn, rule: EntryRule) -> int | None:
     """Return when the silence since the last known event is long enough; None = none is known."""
-    if rule.absence_of is None or rule.absence_for is None:
-        return None
-    last = turn.customer.profile.traits.get(last_key(rule.absence_of))
-    return None if last is None else turn.calendar.add(last.at, rule.absence_for)
+    last = turn.customer.profile.traits.get(last_key(rule.absence_of or ""))
+    return None if last is None else turn.calendar.add(last.at, rule.absence_for or Duration())
 
 
 def _absent(turn: Turn) -> list[str]:
@@ -200,8 +209,14 @@ def _existing(turn: Turn, old: Catalog) -> None:
             del scheduled[name]
     for name in turn.catalog.entries_when:
         rule = turn.catalog.journeys[name].entry
-        if rule.existing and name not in old.journeys and name in turn.customer.truths:
+        begins = name not in old.journeys or _revives(turn, old, name)
+        if rule.existing and begins and name in turn.customer.truths:
             scheduled[name] = turn.now + 1 + _pace(turn, name)
+
+
+def _revives(turn: Turn, old: Catalog, journey: str) -> bool:
+    """Whether a journey that was stopped goes live again; a pause only holds, and ends nothing."""
+    return old.status.get(journey) in _OVER and turn.status(journey) == "live"
 
 
 def _pace(turn: Turn, journey: str) -> int:

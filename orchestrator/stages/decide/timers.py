@@ -63,11 +63,10 @@ def fire_entries(turn: Turn) -> None:
     """Fire what is due in live entries: crossings, then max_life, then waits, then releases."""
     by_id = sorted(turn.customer.entries, key=lambda entry: entry.id)
     for entry in by_id:
-        if 0 < entry.watch <= turn.now:
+        journey = turn.journey_of(entry)
+        if journey is not None and 0 < entry.watch <= turn.now:
             entry.watch = 0
-            journey = turn.journey_of(entry)
-            if journey is not None:
-                recheck(turn, entry, journey)
+            recheck(turn, entry, journey)
     end_overdue(turn)
     for entry in by_id:
         pending = entry.pending
@@ -89,14 +88,11 @@ def end_overdue(turn: Turn) -> None:
     for entry in sorted(turn.customer.entries, key=lambda entry: entry.id):
         if not 0 < entry.wake <= turn.now:
             continue
-        journey = turn.journey_of(entry)
-        step = journey.steps.get(entry.step) if journey is not None else None
-        if step is None:
-            end(turn, entry, "not_live", leaving=True)
+        place = turn.place_of(entry)
+        if place is None or entry.moving:
+            go_on(turn, entry, entry.step)  # the walk ends an entry whose definition is gone
             continue
-        if entry.moving:
-            go_on(turn, entry, entry.step)
-            continue
+        _, step = place
         match step.do:
             case WaitFor() as wait:
                 go_on(turn, entry, timed_out(turn, entry, step, wait))
@@ -117,13 +113,11 @@ def _lost(turn: Turn, entry: Entry, wait: Wait) -> bool:
 def watch(turn: Turn) -> None:
     """Compute when time alone may next change a condition that somebody watches."""
     customer, catalog = turn.customer, turn.catalog
-    instants = []
+    instants: list[int | None] = []
     if catalog.lifecycle:
         instants.append(lifecycle.next_change(turn.at(None), catalog))
-    for name in catalog.entries_when:
-        when = catalog.journeys[name].entry.when
-        if when is not None:
-            instants.append(when.next_change(turn.at(None)))
+    rules = [catalog.journeys[name].entry.when for name in catalog.entries_when]
+    instants += [when.next_change(turn.at(None)) for when in rules if when is not None]
     customer.watch = min((one for one in instants if one is not None), default=0)
     for entry in customer.entries:
         journey = turn.journey_of(entry)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from orchestrator.stages.decide.state import Customer
 
 MOST_BYTES = 65_536
-_ROWS = 128
-"""Sends, entries and values below which a state cannot be that large: it is not even measured."""
+_MOST_ENTRIES, _MOST_PAST, _MOST_IDS = 8, 64, 256
+"""Below these there is no history worth trimming: such a state is not even measured."""
 
 
 def hold(customer: Customer, now: int, catalog: Catalog) -> None:
     """Trim a customer that has grown too large; at a moment that the log gives, to the same bytes."""
-    if _rows(customer) <= _ROWS or len(state.encode(customer)) <= MOST_BYTES:
+    if not _may_be_large(customer) or len(state.encode(customer)) <= MOST_BYTES:
         return
     keep = history.KEPT
     while keep and len(state.encode(customer)) > MOST_BYTES:
@@ -32,9 +32,10 @@ def hold(customer: Customer, now: int, catalog: Catalog) -> None:
         seen.forget_all_but_least(customer.profile)
 
 
-def _rows(customer: Customer) -> int:
-    traits = customer.profile.traits.values()
-    values = sum(len(one.open) + len(one.hits) + len(one.older) for one in traits)
-    entries, past = len(customer.entries), len(customer.past)
-    ids = len(customer.profile.seen) // seen.ID_BYTES
-    return len(customer.sends) + 8 * entries + past + (values + ids) // 4
+def _may_be_large(customer: Customer) -> bool:
+    return (
+        len(customer.sends) > history.KEPT
+        or len(customer.entries) > _MOST_ENTRIES
+        or len(customer.past) > _MOST_PAST
+        or len(customer.profile.seen) > _MOST_IDS * seen.ID_BYTES
+    )

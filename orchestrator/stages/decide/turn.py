@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from orchestrator.records import DecisionOutcome, Value
     from orchestrator.stages.calendar import Calendar
-    from orchestrator.stages.catalog import Catalog, Journey, Message
+    from orchestrator.stages.catalog import Catalog, Journey, Message, Step
     from orchestrator.stages.decide.lifecycle import Change
     from orchestrator.stages.decide.state import Customer, Entry, Sent
 
@@ -73,6 +73,12 @@ class Turn:
     def journey_of(self, entry: Entry) -> Journey | None:
         """Return the definition that governs an entry."""
         return self.catalog.journey(entry.journey, entry.version)
+
+    def place_of(self, entry: Entry) -> tuple[Journey, Step] | None:
+        """Return where an entry stands: its definition and step; None = that is gone."""
+        journey = self.journey_of(entry)
+        step = journey.steps.get(entry.step) if journey is not None else None
+        return None if journey is None or step is None else (journey, step)
 
     def status(self, journey: str) -> str:
         """Return a journey's status; one that is no longer in the catalog only drains."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from orchestrator.stages.catalog import Catalog, TraitType
 
 _LONG = 2**63
+_PLAIN = {"string": str, "boolean": bool}
+"""Types whose every value fits: most properties need no second look."""
 
 
 def fit(value: ExpressionValue, type_: TraitType, calendar: Calendar) -> Value:  # noqa: PLR0911 - one per type
@@ -79,6 +81,8 @@ def properties_of(event: Event, catalog: Catalog, calendar: Calendar) -> Mapping
     if not declared:
         return event.properties
     return {
-        name: value if (type_ := declared.get(name)) is None else fit(value, type_, calendar)
+        name: value
+        if (type_ := declared.get(name)) is None or _PLAIN.get(type_) is type(value)
+        else fit(value, type_, calendar)
         for name, value in event.properties.items()
     }

@@ -95,15 +95,8 @@ def _variant(turn: Turn, send: Send, channel: str, option: Option | None) -> Var
     )
 
 
-def named(journey: Journey | None, entry: Entry) -> tuple[str | None, str | None]:
+def named(turn: Turn, entry: Entry) -> tuple[str | None, str | None]:
     """Return message and channel of the send at which an entry stands: the first way it has."""
-    step = journey.steps.get(entry.step) if journey is not None else None
-    if step is None:
-        return None, None
-    match step.do:
-        case Send() as send:
-            return send.message, send.channels[0]
-        case Choose(among=(first, *_)):
-            return first.send.message, first.send.channels[0]
-        case _:
-            return None, None
+    place = turn.place_of(entry)
+    ways = variants_of(turn, place[1]) if place is not None else []
+    return (ways[0].send.message, ways[0].channel_name) if ways else (None, None)

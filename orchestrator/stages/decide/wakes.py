@@ -38,10 +38,10 @@ def rearm(turn: Turn) -> None:
     """Compute anew the instants that depend on what changed."""
     zone = zone_changed(turn)
     for entry in list(turn.customer.entries):
-        journey = turn.journey_of(entry)
-        step = journey.steps.get(entry.step) if journey is not None else None
-        if journey is None or step is None:
+        place = turn.place_of(entry)
+        if place is None:
             continue
+        journey, step = place
         if zone:
             entry.ends_at = turn.calendar.add(entry.started, journey.max_life)
         if entry.waiting:
@@ -53,14 +53,12 @@ def rearm(turn: Turn) -> None:
 def rearm_wait(turn: Turn, entry: Entry, step: Step, *, zone: bool) -> None:
     """Compute the end of one wait anew; one that is over by now ends at once."""
     match step.do:
-        case WaitFor() as wait:
-            if zone:
-                entry.wake = turn.calendar.add(entry.arrived, wait.timeout)
-        case Wait() as wait:
-            if zone or _reads(turn, wait.until):
-                entry.wake = waits.deadline(turn, entry, wait) or turn.now
+        case WaitFor() as wait if zone:
+            entry.wake = turn.calendar.add(entry.arrived, wait.timeout)
+        case Wait() as wait if zone or _reads(turn, wait.until):
+            entry.wake = waits.deadline(turn, entry, wait) or turn.now
         case _:
-            return
+            pass
 
 
 def wake_pending(turn: Turn) -> None:
@@ -81,10 +79,10 @@ def _touched(turn: Turn, entry: Entry) -> bool:
         or (turn.consent_changed and blocks & _CONTACT)
     ):
         return True
-    journey = turn.journey_of(entry)
-    step = journey.steps.get(entry.step) if journey is not None else None
-    if step is None or not (turn.changed or turn.flags_changed or turn.consent_changed):
+    place = turn.place_of(entry)
+    if place is None or not (turn.changed or turn.flags_changed or turn.consent_changed):
         return False
+    _, step = place
     return ("no_address" in blocks and _reads_address(turn, step)) or (
         "suppression" in blocks and _reads_suppression(turn, step)
     )

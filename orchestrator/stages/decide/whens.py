@@ -29,14 +29,11 @@ def rising(turn: Turn, *, all_of_them: bool) -> list[str]:
 
 def _reads_change(turn: Turn, journey: Journey) -> bool:
     when = journey.entry.when
-    if when is None:
-        return False
-    reads = when.references
-    if reads.consents and turn.consent_changed:
-        return True
-    if not reads.traits.isdisjoint(turn.changed):
-        return True
-    return bool(reads.counts or reads.lasts)
+    return when is not None and (
+        bool(when.references.consents and turn.consent_changed)
+        or not when.references.traits.isdisjoint(turn.changed)
+        or bool(when.references.counts or when.references.lasts)
+    )
 
 
 def _update(turn: Turn, journey: Journey) -> bool:
