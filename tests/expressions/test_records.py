@@ -130,5 +130,5 @@ def test_declared_fields_have_their_types_and_no_others():
     place = Environment(records={"record": Names({"total": "long", "a.b": "string"})})
     assert compile_expression("record.total * 2", place).type == "long"
     assert compile_expression("record.a.b", place)(RecordScope({"record": {"a": {"b": 1}}})) is None
-    with pytest.raises(ExpressionError, match="did you mean total?"):
+    with pytest.raises(ExpressionError, match=r"did you mean total\?"):
         compile_expression("record.totl", place)
