@@ -12,7 +12,7 @@ from orchestrator.stages.decide.variants import variants_of
 if TYPE_CHECKING:
     from orchestrator.expressions import Expression
     from orchestrator.stages.catalog import Step
-    from orchestrator.stages.decide.state import Entry
+    from orchestrator.stages.decide.state import Entry, Pending
     from orchestrator.stages.decide.turn import Turn
 
 _SLOTS = frozenset({"gap", "cap", "arbitration", "protected"})
@@ -64,14 +64,12 @@ def rearm_wait(turn: Turn, entry: Entry, step: Step, *, zone: bool) -> None:
 def wake_pending(turn: Turn) -> None:
     """Make due the deferred sends whose rule reads what changed."""
     for entry in turn.customer.entries:
-        if entry.pending is not None and entry not in turn.due and _touched(turn, entry):
+        pending = entry.pending
+        if pending is not None and entry not in turn.due and _touched(turn, entry, pending):
             turn.due.append(entry)
 
 
-def _touched(turn: Turn, entry: Entry) -> bool:
-    pending = entry.pending
-    if pending is None or not pending.reason:
-        return False
+def _touched(turn: Turn, entry: Entry, pending: Pending) -> bool:
     blocks = set(pending.blocks)
     if (
         (turn.slots_freed and blocks & _SLOTS)
