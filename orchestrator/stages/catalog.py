@@ -308,7 +308,11 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choose:
-    """A learned choice; without a learner the first eligible option."""
+    """A choice between options: as long as nothing learns, the first eligible one in the list.
+
+    The decision says so (rule ``first_eligible``, propensity 1). ``context``, ``outcome``, ``explore``
+    and the options' ``cost`` are checked and kept for the learner; until then they decide nothing.
+    """
 
     decision: str
     among: tuple[Option, ...]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.identities import normalise
-from orchestrator.ids import make_id
+from orchestrator.ids import BUCKETS, make_id
 from orchestrator.stages.calendar import Calendar, calendar_for
+from orchestrator.stages.decide.pipeline import holdout_key
 from orchestrator.stages.decide.state import Customer, Profile, Statement, TraitState
 from orchestrator.stages.decide.values import fit
 from orchestrator.stages.decide.windows import EXACT
@@ -47,18 +48,13 @@ def _profile(customer: Given, catalog: Catalog, now: int) -> Profile:
         for channel, categories in customer.consent.items()
         for category in categories
     ]
-    salts = {
-        holdout.salt
-        for holdout in (
-            catalog.policy.holdout,
-            *(journey.holdout for journey in catalog.journeys.values()),
-        )
-        if holdout is not None
-    }
+    holdouts = [("", catalog.policy.holdout)]
+    holdouts += [(journey.name, journey.holdout) for journey in catalog.journeys.values()]
+    draws = {holdout_key(holdout, name) for name, holdout in holdouts if holdout is not None}
     return Profile(
         traits=traits,
         consent=[consent] if consent else [],
-        holdout=dict.fromkeys(sorted(salts), customer.holdout),
+        holdout=dict.fromkeys(sorted(draws), 0 if customer.holdout else BUCKETS),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from heapq import merge as interleave
 from typing import TYPE_CHECKING
 
+from orchestrator.ids import BUCKETS
 from orchestrator.stages.decide import consent, scores, seen, windows
 from orchestrator.stages.decide.state import Profile, TraitState
 from orchestrator.stages.decide.trait_values import NEVER_SEEN, shaped
@@ -42,7 +43,7 @@ def merge(one: Profile, other: Profile, merge_id: str, catalog: Catalog) -> Prof
         seen=ids,
         seen_at=times,
         holdout={
-            salt: one.holdout.get(salt, False) or other.holdout.get(salt, False)
+            salt: min(one.holdout.get(salt, BUCKETS), other.holdout.get(salt, BUCKETS))
             for salt in sorted({*one.holdout, *other.holdout})
         },
         absorbed=sorted({*one.absorbed, *other.absorbed, merge_id}),

@@ -218,21 +218,32 @@ def _held_out(
 ) -> Block | None:
     if message.class_ != "promotional" or channel.internal:
         return None
-    for name, holdout in (
-        ("policy", turn.catalog.policy.holdout),
-        (candidate.journey.name, candidate.journey.holdout),
-    ):
-        if holdout is not None and control(turn, holdout):
-            return Block("holdout", on_block(turn, variant, "holdout"), rule=name)
+    journey = candidate.journey
+    for name, holdout in (("", turn.catalog.policy.holdout), (journey.name, journey.holdout)):
+        if holdout is not None and control(turn, holdout, name):
+            then = on_block(turn, variant, "holdout")
+            return Block("holdout", then, rule=name or "policy")
     return None
 
 
-def control(turn: Turn, holdout: Holdout) -> bool:
-    """Whether the customer is in the control group; decided once, kept in the profile."""
+def holdout_key(holdout: Holdout, journey: str = "") -> str:
+    """Return where the draw of a holdout is kept: a salt may serve several shares at once."""
+    return f"{holdout.salt}\x1f{journey}" if journey else holdout.salt
+
+
+def control(turn: Turn, holdout: Holdout, journey: str = "") -> bool:
+    """Whether the customer is in the control group; decided once, kept in the profile.
+
+    Only a smaller share changes it later: it lets go those beyond it. Nobody who may have been
+    written to becomes control, so a greater share finds new customers alone.
+    """
     kept = turn.customer.profile.holdout
-    if holdout.salt not in kept:
-        kept[holdout.salt] = ids.bucket(holdout.salt, turn.key) < holdout.share
-    return kept[holdout.salt]
+    key = holdout_key(holdout, journey)
+    bucket = kept.get(key)
+    if bucket is None:
+        bucket = ids.bucket(holdout.salt, turn.key)
+    kept[key] = bucket if bucket < holdout.share else ids.BUCKETS
+    return bucket < holdout.share
 
 
 def _quiet(

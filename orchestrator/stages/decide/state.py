@@ -68,8 +68,8 @@ class Profile(Struct, array_like=True, omit_defaults=True):
     """Ids of recent events, 8 bytes each, oldest first: of SHA-256 over source and event_id."""
     seen_at: bytes = b""
     """Their log times, 6 bytes each, big-endian."""
-    holdout: dict[str, bool] = {}
-    """Salt -> control; decided once."""
+    holdout: dict[str, int] = {}
+    """Salt (of a journey: 0x1F and its name behind it) -> bucket of one who was drawn into the control group; 10,000 = was not, or is no more."""
     absorbed: list[str] = []
     """merge_ids already absorbed, sorted."""
 

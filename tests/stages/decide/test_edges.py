@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator import ids
 from orchestrator.expressions.durations import Duration
 from orchestrator.records import Absorb, Link, Merge
 from orchestrator.stages import catalog as c
@@ -619,3 +620,39 @@ def test_two_long_histories_are_one_of_the_usual_length(world, define):
     absorbed(w, life)
     assert len(w.state.sends) == 64
     assert w.state.ever.keys() == {"m"}
+
+
+def test_a_share_may_only_shrink(world, define):
+    """Control leaves with a smaller share and for good; a greater one takes nobody it wrote to."""
+    journey = define.journey("j", "go", ("say", define.send("m")))
+    messages = [define.message("m", repeat="always")]
+    bucket = ids.bucket("salt", "anna")
+
+    def share(size, name):
+        holdout = c.Holdout(share=size, salt="salt")
+        policy = define.policy(holdout=holdout)
+        return define.catalog(journey, policy=policy, messages=messages, hash=name)
+
+    def outcome(lines):
+        return [line.split()[0] for line in lines if line.startswith(("sent", "held_out"))]
+
+    w = world(share(bucket + 1, "1"))
+    assert outcome(w.tell("go")) == ["held_out"]
+    w.apply(share(bucket, "2"))
+    assert outcome(w.tell("go")) == ["sent"]
+    w.apply(share(10_000, "3"))
+    assert outcome(w.tell("go")) == ["sent"]
+    assert outcome(w.tell("go", customer="new")) == []
+    w.tell("customer.updated", customer="new", email="n@example.com")
+    assert outcome(w.tell("go", customer="new")) == ["held_out"]
+
+
+def test_a_salt_serves_two_shares(world, define):
+    """The policy's smaller share does not speak for the journey's greater one."""
+    bucket = ids.bucket("salt", "anna")
+    own = c.Holdout(share=bucket + 1, salt="salt")
+    journey = define.journey("j", "go", ("say", define.send("m")), holdout=own)
+    policy = define.policy(holdout=c.Holdout(share=bucket, salt="salt"))
+    w = world(define.catalog(journey, policy=policy))
+    assert "held_out m/email holdout" in w.tell("go")
+    assert w.last("held_out").rule == "j"

@@ -78,7 +78,9 @@ def profiles(draw) -> Profile:
             st.lists(st.sampled_from([b"a", b"b", b"c"]), unique=True, min_size=1).map(sorted),
         )
     )
-    profile.holdout = draw(st.dictionaries(st.sampled_from(["s", "t"]), st.booleans()))
+    profile.holdout = draw(
+        st.dictionaries(st.sampled_from(["s", "t"]), st.sampled_from([0, 77, 10_000]))
+    )
     profile.lifecycle = draw(st.sampled_from(["", "new", "old"]))
     return profile
 
@@ -202,5 +204,5 @@ def test_what_was_seen_by_either_is_a_duplicate():
 
 
 def test_control_wins():
-    merged = merge(Profile(holdout={"s": True}), Profile(holdout={"s": False}), "m", CATALOG)
-    assert merged.holdout == {"s": True}
+    merged = merge(Profile(holdout={"s": 7}), Profile(holdout={"s": 10_000}), "m", CATALOG)
+    assert merged.holdout == {"s": 7}

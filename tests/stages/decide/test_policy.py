@@ -219,7 +219,7 @@ def test_holdout_is_sticky_and_walks_on(world, define):
     w = world(define.catalog(*journeys(define, "a", "t"), messages=messages, policy=policy))
     assert w.tell("go.a") == ["entered j-a", "held_out a/email holdout", "exited j-a completed"]
     assert sent(w.tell("go.t")) == ["sent t/email"]
-    assert w.state.profile.holdout == {"2026": True}
+    assert w.state.profile.holdout == {"2026": 5273}
     smaller = define.policy(holdout=c.Holdout(share=0, salt="2026"))
     w.apply(define.catalog(*journeys(define, "a", "t"), messages=messages, policy=smaller))
     assert sent(w.tell("go.a")) == ["held_out a/email holdout"]

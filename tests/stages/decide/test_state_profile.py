@@ -15,7 +15,7 @@ PROFILE = Profile(
     lifecycle="new",
     seen=b"12345678",
     seen_at=b"123456",
-    holdout={"s": True},
+    holdout={"s": 7},
     absorbed=["m"],
 )
 GOLDEN = (
@@ -29,7 +29,7 @@ GOLDEN = (
     "a36e6577"  # lifecycle
     "c4083132333435363738"  # seen
     "c406313233343536"  # seen_at
-    "81a173c3"  # holdout
+    "81a17307"  # holdout
     "91a16d"  # absorbed
 )
 
