@@ -203,3 +203,60 @@ def test_a_wait_of_the_loser_follows_the_winners_traits(world, define, at):
     (entry,) = w.state.entries
     assert entry.wake == at("2026-03-12T10:00:00+01:00")
     assert entry.ends_at == at("2027-03-02T10:00+01:00")
+
+
+def test_a_send_deferred_at_the_loser_leaves_from_the_winner(world, define, at):
+    """The same entry, the same step, at the hour at which it was to be released."""
+    night = c.QuietHours(name="night", start=21 * 60, end=8 * 60)
+    journey = define.journey("j", "go", ("say", define.send("m", "inapp")))
+    catalog = define.catalog(journey, policy=define.policy(quiet_hours=(night,)))
+    w = world(catalog, "2026-03-02T22:00")
+    w.tell("go", customer="anon:1")
+    entry = w.harness.states["anon:1"].entries[0].id
+    assert merge(w, "anon:1", "anna") == []
+    assert sent(w.pass_time("PT12H")) == ["sent m/inapp"]
+    assert w.last("sent").decided_at == at("2026-03-03T08:00")
+    assert (w.last("sent").entry_id, w.last("sent").customer_id) == (entry, "anna")
+
+
+def test_of_two_deferred_sends_of_one_journey_one_is_cancelled(world, define):
+    night = c.QuietHours(name="night", start=21 * 60, end=8 * 60)
+    journey = define.journey("j", "go", ("say", define.send("m", "inapp")))
+    catalog = define.catalog(journey, policy=define.policy(quiet_hours=(night,)))
+    w = world(catalog, "2026-03-02T22:00")
+    w.tell("go", customer="anon:1")
+    w.tell("go", after="PT1H")
+    assert merge(w, "anon:1", "anna") == ["cancelled m/inapp merged", "exited j merged"]
+    assert sent(w.pass_time("PT12H")) == ["sent m/inapp"]
+
+
+def test_caps_used_on_both_sides_count_together(world, define, at):
+    """Two of three slots on one side, one on the other: none is left until the oldest is free."""
+    cap = c.Cap(name="three", limit=3, per="rolling", rolling=Duration(7, 0))
+    names = ("a", "b", "x", "y")
+    journeys = [define.journey(n, f"go.{n}", ("say", define.send(n, "inapp"))) for n in names]
+    w = world(define.catalog(*journeys, policy=define.policy(caps=(cap,))))
+    w.tell("go.a", customer="anon:1")
+    w.tell("go.b", after="P1D", customer="anon:1")
+    w.tell("go.x", after="P1D")
+    merge(w, "anon:1", "anna")
+    assert sent(w.tell("go.y")) == ["deferred y/inapp cap"]
+    assert w.last("deferred").until == at("2026-03-09T10:00")
+    assert sent(w.pass_time("P6D")) == ["sent y/inapp"]
+
+
+def test_control_on_either_side_wins(world, define):
+    """A merge draws nobody anew: who was held out stays so under the other's name."""
+    journey = define.journey("j", "go", ("say", define.send("m", "inapp")))
+    messages = [define.message("m", repeat="always")]
+    policy = define.policy(holdout=c.Holdout(share=5_000, salt="s"))
+    w = world(define.catalog(journey, policy=policy, messages=messages))
+    names = [f"anon:{number}" for number in range(20)]
+    for name in (*names, "anna"):
+        w.tell("go", customer=name)
+    held = {one.customer_id for one in w.decisions if one.outcome == "held_out"}
+    assert "anna" not in held
+    merge(w, next(name for name in names if name not in held), "anna")
+    assert sent(w.tell("go")) == ["sent m/inapp"]
+    merge(w, min(held), "anna")
+    assert sent(w.tell("go")) == ["held_out m/inapp holdout"]

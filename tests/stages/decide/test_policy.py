@@ -217,12 +217,13 @@ def test_holdout_is_sticky_and_walks_on(world, define):
     policy = define.policy(holdout=c.Holdout(share=10_000, salt="2026"))
     messages = [define.message("t", class_="transactional")]
     w = world(define.catalog(*journeys(define, "a", "t"), messages=messages, policy=policy))
-    assert w.tell("go.a") == ["entered j-a", "held_out a/email holdout", "exited j-a completed"]
+    for _ in range(2):
+        assert w.tell("go.a") == ["entered j-a", "held_out a/email holdout", "exited j-a completed"]
     assert sent(w.tell("go.t")) == ["sent t/email"]
     assert w.state.profile.holdout == {"2026": 5273}
     smaller = define.policy(holdout=c.Holdout(share=0, salt="2026"))
     w.apply(define.catalog(*journeys(define, "a", "t"), messages=messages, policy=smaller))
-    assert sent(w.tell("go.a")) == ["held_out a/email holdout"]
+    assert sent(w.tell("go.a")) == ["sent a/email"]
 
 
 def test_obsolete_is_asked_at_the_send_and_at_the_release(world, define):
@@ -340,3 +341,60 @@ def test_paused_channel_holds_until_it_is_open_again(world, define):
     w = world(define.catalog(*made, policy=define.policy(channels=paused)))
     assert sent(w.tell("go.a")) == ["deferred a/email channel_paused"]
     assert sent(w.apply(define.catalog(*made))) == ["sent a/email"]
+
+
+def test_the_order_of_the_pipeline(world, define):
+    """Everything blocks one send; what is taken away in order names the next block as the reason."""
+    rest = c.Wait(duration=Duration(0, 3_600_000))
+    night = c.QuietHours(name="night", start=0, end=23 * 60 + 59)
+    caps = (c.Cap(name="none", limit=1, per="rolling", rolling=Duration(90, 0)),)
+    everything = {
+        "step": {"if_": 'profile.plan != "x"'},
+        "message": {"obsolete_if": 'profile.plan == "x"', "repeat": "never"},
+        "suppress": (c.Suppression(name="s", condition=define.when('profile.plan == "x"')),),
+        "consent_default": {"news": "opt_in"},
+        "address": 'profile.country == "none" ? "a" : ""',
+        "holdout": c.Holdout(share=10_000, salt="x"),
+        "quiet_hours": (night,),
+        "gap": {"any": Duration(90, 0)},
+        "caps": caps,
+        "protect": Duration(2, 0),
+    }
+    nothing = {
+        "step": {}, "message": {"repeat": "always"}, "suppress": (),
+        "consent_default": {"news": "opt_out"}, "address": "profile.email", "holdout": None,
+        "quiet_hours": (), "gap": {}, "caps": (c.Cap(name="two", limit=2, per="rolling", rolling=Duration(90, 0)),),
+        "protect": None,
+    }  # fmt: skip
+    reasons = "condition obsolete already_sent suppression no_consent no_address holdout quiet_hours gap cap protected".split()
+    removals = [["step"], ["obsolete_if"], ["repeat"], *[[n] for n in list(everything)[2:]]]
+    now = dict(everything)
+    told = []
+    for removal in [[], *removals]:
+        for name in removal:
+            if name in {"obsolete_if", "repeat"}:
+                now["message"] = {
+                    **{k: v for k, v in now["message"].items() if k != name},
+                    **({"repeat": "always"} if name == "repeat" else {}),
+                }
+            else:
+                now[name] = nothing[name]
+        rules = {k: v for k, v in now.items() if k not in {"step", "message", "address"}}
+        channel = c.Channel(name="email", address=define.ex(now["address"]))
+        rules["channels"] = {"email": channel}
+        journeys = [
+            define.journey("j", "go", ("say", define.send("m"), now["step"])),
+            define.journey("first", "first", ("say", define.send("m"))),
+            define.journey("high", "first", ("rest", rest), ("say", define.send("n")), priority=90),
+        ]
+        free = define.policy()
+        messages = [define.message("m", **now["message"]), define.message("n")]
+        w = world(define.catalog(*journeys, policy=free, messages=messages), "2026-03-02T12:00")
+        w.tell("first")
+        w.tell("customer.updated", plan="x")
+        w.apply(
+            define.catalog(*journeys, policy=define.policy(**rules), messages=messages, hash="2")
+        )
+        w.tell("go")
+        told.append(w.decisions[-1].reason if w.decisions[-1].message else w.decisions[-2].reason)
+    assert told == [*reasons, None]
