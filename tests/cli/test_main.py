@@ -145,7 +145,7 @@ def test_help_imports_no_verb():
     )
     assert done.returncode == 0, done.stderr
     assert "topics" in done.stdout
-    assert "Compare the cluster's topics" in done.stdout
+    assert "Topics and grants of this deployment" in done.stdout
 
 
 def test_the_module_is_the_command():
