@@ -260,4 +260,4 @@ def test_ten_thousand_events_of_one_customer(world, define):
 
         stage.apply("anna", state, Input(key="anna", record=event), now, catalog)
     size = len(encode(state))
-    assert size < 24_576
+    assert size < 24_576, size
