@@ -1,7 +1,6 @@
 """The stored form of a customer holds for ever: golden bytes of the first layout."""
 
 import msgspec
-
 import pytest
 
 from orchestrator.errors import UnavailableError
