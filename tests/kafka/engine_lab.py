@@ -61,6 +61,7 @@ class Lab:
         self.sent = 0
         self._ports: dict[int, int] = {}
         self._running: list[subprocess.Popen] = []
+        self._started: list[subprocess.Popen] = []
 
     # ------------------------------------------------------------------------------- input
 
@@ -134,7 +135,18 @@ class Lab:
         )
         log.close()
         self._running.append(process)
+        self._started.append(process)
         return process
+
+    def may_end(self, process: subprocess.Popen) -> None:
+        """From here on the end of this worker is no failure of the test."""
+        self._running.remove(process)
+
+    def kill_all(self) -> None:
+        """Leave no process behind, whatever became of the test."""
+        for process in self._started:
+            process.kill()
+            process.wait()
 
     def stop(self, process: subprocess.Popen, how: signal.Signals = signal.SIGTERM) -> int:
         if process in self._running:
