@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import CouldNotRun
 from orchestrator.testing.stack import SERVER_KEY, WRITE_KEY
 from orchestrator.testing.tracking import Tracking, iso
 
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.testing.stack import Stack
+
+_POLL_S = 0.05
 
 
 class Caller:
@@ -42,6 +46,19 @@ class Caller:
     def inbox(self) -> list[dict[str, Any]]:
         """Return the messages of the in-app inbox, as the app fetches them."""
         return self._tracking.inbox(self.user_id)
+
+    def wait_for_inbox(self, count: int, seconds: float) -> list[dict[str, Any]]:
+        """Return the inbox once it holds ``count`` messages: it follows its topic a moment later.
+
+        Raises:
+            CouldNotRun: It holds fewer after ``seconds``.
+        """
+        deadline = time.monotonic() + seconds
+        while len(messages := self.inbox()) < count:
+            if time.monotonic() > deadline:
+                raise CouldNotRun(f"{len(messages)} messages in the inbox instead of {count}")
+            time.sleep(_POLL_S)
+        return messages
 
     def post(self, key: str, at: int, message: Mapping[str, Any]) -> None:
         """Send one message as a batch; returns when Kafka has it.

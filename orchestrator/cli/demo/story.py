@@ -87,7 +87,8 @@ class Story:
         self._observer.wait_decision("sent", "why-acme", "inapp")
         self._observer.wait_event("message.accepted", 2)
         self._tell_new()
-        self._tell.delivery(at, f"her in-app inbox shows “{self._anna.inbox()[0]['title']}”")
+        (message,) = self._anna.wait_for_inbox(1, 60)
+        self._tell.delivery(at, f"her in-app inbox shows “{message['title']}”")
 
     def _pricing(self) -> None:
         at = instant("2026-03-04T15:00:00+01:00")

@@ -91,6 +91,19 @@ class Judge:
                 self.sends.append(record)
         self.seen = len(self.w.emitted)
 
+    def switch(self, policy):
+        """A smaller share lets go those beyond it, and nobody else."""
+        self.policy, holdout = policy, policy["holdout"]
+        self.drawn = {
+            (life, salt)
+            for life, salt in self.drawn
+            if salt != holdout.salt or self._place(life, salt) < holdout.share
+        }
+
+    @staticmethod
+    def _place(life, salt):
+        return int.from_bytes(sha256(f"{salt}\x1f{life}".encode()).digest()[:8], "big") % 10_000
+
     def _send(self, send):
         who, zone = send.customer_id, ZoneInfo(self.zone[send.customer_id])
         wall = datetime.fromtimestamp(send.decided_at / 1000, UTC).astimezone(zone)
@@ -104,12 +117,8 @@ class Judge:
         said = self.word.get(who, DEFAULTS[MESSAGES[send.message]])
         assert said, "no consent"
         holdout = self.policy["holdout"]
-        place = int.from_bytes(sha256(f"{holdout.salt}\x1f{who}".encode()).digest()[:8], "big")
         control = any((life, holdout.salt) in self.drawn for life in self.lives[who])
         assert not control, "held out before"
-        if holdout.share == 0 or len(self.lives[who]) == 1:
-            drawn = {salt for one, salt in self.drawn if one == who}
-            assert place % 10_000 >= holdout.share or holdout.salt not in drawn, "control"
         before = [one for one in self.sends if one.customer_id in self.lives[who]]
         (cap,) = self.policy["caps"]
         assert sum(self._shares(cap.per, zone, one, send) for one in before) < cap.limit, (
@@ -151,7 +160,7 @@ def play(world, define, start, first, second, life):
             judge.zone[who] = what
             w.tell("customer.updated", customer=who, id_=str(number), timezone=what)
         elif what == "switch":
-            judge.policy = second if judge.policy is first else first
+            judge.switch(second if judge.policy is first else first)
             w.apply(two if judge.policy is second else one)
         elif what == "merge":
             if len(judge.lives["anna"]) == 1:
