@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from threading import Event as Flag
+from time import time
 from typing import NamedTuple
 
 import msgspec
@@ -23,7 +24,7 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from rocksdict import AccessType, Options, Rdict, WriteBatch
+from rocksdict import Options, Rdict, WriteBatch
 
 from orchestrator.codec import Codec, headers_for
 from orchestrator.errors import FencedError, TransactionFailed
@@ -35,6 +36,10 @@ from orchestrator.settings import Settings
 
 TTL_S = 15 * 86_400
 """The topic forgets after 14 days; the local copy a little later."""
+SWEEP_S = 86_400
+"""Between two passes over the local copy that forget what is older."""
+SWEEP_ROWS = 1_000
+"""Rows that a commit looks at meanwhile: about a millisecond."""
 TRANSACTION_MS = 60_000
 INIT_S = 60.0
 COMMIT_S = 8.0
@@ -65,10 +70,11 @@ class Entry(NamedTuple):
 
 
 class Known(msgspec.Struct, array_like=True):
-    """What the local copy keeps of a delivery."""
+    """What the local copy keeps of a delivery, and since when (epoch s)."""
 
     state: DeliveryState
     attempts: int = 0
+    kept_at: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -98,10 +104,12 @@ class Ledger:
         self._membership = membership
         self._group = f"{settings.app.id}-deliver-{channel}"
         self._transactional_id = f"{self._group}-{partition}"
-        self._path = Path(settings.worker.data_dir, "deliver", channel, str(partition))
+        self._path = Path(settings.worker.data_dir, "deliver", channel, f"ledger-{partition}")
         self._producer: Producer | None = None
         self._store: Rdict | None = None
         self._written = 0
+        self._sweep_from: bytes | None = None
+        self._sweep_at = 0
         self._stopped = Flag()
 
     # -------------------------------------------------------------------------- life
@@ -185,6 +193,7 @@ class Ledger:
             self._producer = None
             raise TransactionFailed(str(error)) from error
         self._keep((entry.action_id.encode(), entry.delivery) for entry in entries)
+        self._sweep(int(time()))
 
     def _produce_entry(self, producer: Producer, entry: Entry) -> None:
         value, headers = None, None
@@ -210,20 +219,38 @@ class Ledger:
     def _rows(self) -> Rdict:
         if self._store is None:
             self._path.mkdir(parents=True, exist_ok=True)
-            self._store = Rdict(
-                str(self._path), Options(raw_mode=True), access_type=AccessType.with_ttl(TTL_S)
-            )
+            self._store = Rdict(str(self._path), Options(raw_mode=True))
         return self._store
 
     def _keep(self, lines: Iterable[tuple[bytes, Delivery | None]]) -> None:
-        rows, batch = self._rows(), WriteBatch(raw_mode=True)
+        rows, batch, now = self._rows(), WriteBatch(raw_mode=True), int(time())
         for key, delivery in lines:
             if delivery is None:
                 batch.delete(key)
             else:
-                batch.put(key, _encode(Known(delivery.state, delivery.attempts)))
+                batch.put(key, _encode(Known(delivery.state, delivery.attempts, now)))
         batch.put(_OFFSET, self._written.to_bytes(8, "big"))
         rows.write(batch)
+
+    def _sweep(self, now: int) -> None:
+        """Forget a little of what the topic has forgotten, too.
+
+        Not by RocksDB's own TTL: rocksdict 0.3.29 wraps its compaction filter twice, the inner one
+        takes the end of our value for a timestamp, and compactions dropped rows that were young.
+        """
+        if now < self._sweep_at:
+            return
+        rows, batch = self._rows(), WriteBatch(raw_mode=True)
+        for seen, (key, value) in enumerate(rows.items(from_key=self._sweep_from)):
+            if seen == SWEEP_ROWS:
+                self._sweep_from = key
+                break
+            if key != _OFFSET and _decode(value).kept_at < now - TTL_S:
+                batch.delete(key)
+        else:
+            self._sweep_from, self._sweep_at = None, now + SWEEP_S
+        if len(batch):
+            rows.write(batch)
 
     def _wipe(self) -> None:
         if self._store is not None:

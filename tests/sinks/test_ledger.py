@@ -1,0 +1,62 @@
+"""The ledger's local copy: what it keeps, and what it forgets."""
+
+from __future__ import annotations
+
+from time import time
+from typing import Any
+
+import pytest
+
+from orchestrator.codec import open_codec
+from orchestrator.records import Delivery
+from orchestrator.settings import Settings, load_settings
+from orchestrator.sinks import ledger as ledgers
+from orchestrator.sinks.ledger import SWEEP_ROWS, SWEEP_S, TTL_S, Ledger
+
+
+@pytest.fixture
+def settings(tmp_path: Any) -> Settings:
+    return load_settings(env={}, flags={"worker.data_dir": str(tmp_path), "dev": "true"})
+
+
+def opened(settings: Settings) -> Ledger:
+    """A ledger whose local copy alone is used: no Kafka."""
+    return Ledger(settings, open_codec(settings), "email", 0, lambda: None)
+
+
+def keep(ledger: Ledger, *names: str) -> None:
+    ledger._keep((n.encode(), Delivery(action_id=n, state="sent", at=0, attempts=1)) for n in names)
+
+
+def test_rows_outlive_reopenings_and_compactions(settings: Settings) -> None:
+    """RocksDB's own expiry once dropped everything in a compaction: e-mails went out twice."""
+    for n in range(6):
+        ledger = opened(settings)
+        keep(ledger, f"a{n}")
+        ledger._rows().flush()
+        ledger._rows().compact_range(None, None)
+        assert all(ledger.get(f"a{i}") for i in range(n + 1))
+        ledger.close()
+
+
+def test_a_row_is_forgotten_after_its_topic_has(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass a day, a little of it at each commit; younger rows and the offset stay."""
+    ledger, began = opened(settings), int(time())
+    keep(ledger, *(f"old{n:05}" for n in range(SWEEP_ROWS + 10)))
+    monkeypatch.setattr(ledgers, "time", lambda: began + TTL_S - 100)
+    keep(ledger, "young")
+    ledger._sweep(began + TTL_S + 100)
+    assert ledger.get("old00000") is None
+    assert ledger.get(f"old{SWEEP_ROWS + 9:05}") is not None
+    ledger._sweep(began + TTL_S + 101)
+    assert ledger.get(f"old{SWEEP_ROWS + 9:05}") is None
+    assert ledger.get("young") is not None
+    assert ledgers._OFFSET in ledger._rows()
+    late = began + 2 * TTL_S + 200
+    ledger._sweep(began + TTL_S + SWEEP_S)  # not yet: the pass has ended less than a day ago
+    assert ledger.get("young") is not None
+    ledger._sweep(late)
+    assert ledger.get("young") is None
+    ledger.close()
