@@ -194,6 +194,20 @@ class Collector(Section, frozen=True, kw_only=True):
     cors_origins: list[str] = msgspec.field(default_factory=lambda: ["*"])
 
 
+class LinkSettings(Section, frozen=True, kw_only=True):
+    """Signed links in messages: one-click unsubscribe and the preference page."""
+
+    url: Annotated[
+        str | None, Meta(description="Where the collector is reached from outside, with https.")
+    ] = None
+    secret: Annotated[
+        Secret | None, Meta(description="Signs the links; the same for collector and sinks.")
+    ] = None
+    earlier_secrets: Annotated[
+        list[Secret], Meta(description="No longer sign; links in older mails still hold.")
+    ] = []
+
+
 class Sender(Section, frozen=True, kw_only=True, tag_field="sender"):
     """What all senders share."""
 
@@ -217,9 +231,6 @@ class SmtpSender(Sender, frozen=True, kw_only=True, tag="smtp"):
     username: str | None = None
     password: Secret | None = None
     from_address: str = "journeys@example.com"
-    unsubscribe_url: Annotated[
-        str | None, Meta(description="For List-Unsubscribe, one click (RFC 8058).")
-    ] = None
 
 
 class InappSender(Sender, frozen=True, kw_only=True, tag="inapp"):
@@ -284,6 +295,7 @@ class Settings(Section, frozen=True, kw_only=True):
     deliver: Annotated[
         dict[str, AnySender], Meta(description="Channel -> how its messages leave.")
     ] = {}
+    links: LinkSettings = LinkSettings()
     log: Log = Log()
 
     def __post_init__(self) -> None:

@@ -36,7 +36,7 @@ _SET = re.compile(
 )
 _ALWAYS = frozenset(
     "true false none True False None not loop range dict lipsum cycler joiner namespace super self caller "
-    "varargs kwargs".split()
+    "varargs kwargs unsubscribe_url preferences_url".split()
 )
 
 

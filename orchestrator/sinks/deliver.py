@@ -19,6 +19,7 @@ from orchestrator.errors import FencedError, SettingsError, TransactionFailed
 from orchestrator.kafka.definitions import DefinitionStore
 from orchestrator.kafka.inbox import InboxTable
 from orchestrator.kafka.topics import Logical, Topology
+from orchestrator.links import open_links
 from orchestrator.observability import get_logger, metrics
 from orchestrator.observability.pages import serve_pages
 from orchestrator.records import Action
@@ -73,6 +74,7 @@ class Deliver:
         self._channel = channel
         self._sender_settings: AnySender = chosen
         self._codec = open_codec(settings)
+        self._links = open_links(settings.links)
         self._tasks: dict[int, tuple[PartitionTask, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
@@ -113,7 +115,7 @@ class Deliver:
             self._bucket = TokenBucket(self._sender_settings.rate, monotonic())
             self._tools = Tools(
                 channel=channel,
-                renderer=Renderer(store.get),
+                renderer=Renderer(store.get, self._links),
                 recorder=Recorder(settings, codec, self._now, marks),
                 scout=scout,
                 slots=Slots(self._sender_settings.concurrency),
@@ -216,7 +218,9 @@ class Deliver:
     async def _begin(self, opened: Mapping[int, tuple[Ledger, int, Sender]]) -> None:
         for partition, (ledger, position, sender) in opened.items():
             chance = Random()  # noqa: S311 - jitter, no secret
-            deliverer = Deliverer(sender, self._policy, self._bucket, self._now, chance)
+            deliverer = Deliverer(
+                sender, self._policy, self._bucket, self._now, chance, self._links
+            )
             task = PartitionTask(partition, position, ledger, deliverer, self._tools)
             running = asyncio.create_task(task.run(), name=f"deliver-{self._channel}-{partition}")
             running.add_done_callback(self._task_ended)

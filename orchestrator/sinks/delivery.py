@@ -9,6 +9,7 @@ from random import Random
 from time import monotonic
 from typing import Literal
 
+from orchestrator.links import Links
 from orchestrator.observability import get_logger
 from orchestrator.records import Action, Inbox
 from orchestrator.sinks import metrics
@@ -54,12 +55,14 @@ class Deliverer:
         bucket: TokenBucket,
         now: Callable[[Action], int],
         random: Random,
+        links: Links | None = None,
     ) -> None:
         self._sender = sender
         self._policy = policy
         self._bucket = bucket
         self._now = now
         self._random = random
+        self._links = links
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -103,7 +106,8 @@ class Deliverer:
     async def _attempt(
         self, action: Action, fields: Mapping[str, str], attempt: int
     ) -> Outcome | TryAgain:
-        order = Order(action, fields, self._now(action), attempt)
+        url = None if self._links is None else self._links.unsubscribe(action)
+        order = Order(action, fields, self._now(action), attempt, url)
         answer: Outcome | TryAgain
         said = "error"
         started = monotonic()

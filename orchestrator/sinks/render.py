@@ -1,6 +1,7 @@
 """Action -> the fields of its message: Jinja2, sandboxed, strict.
 
-A template sees the action's ``content`` and nothing else. ``{"profile.name": "Ada"}`` is read as
+A template sees the action's ``content``, and ``unsubscribe_url`` and ``preferences_url`` where links are
+configured, and nothing else. ``{"profile.name": "Ada"}`` is read as
 ``{{ profile.name }}``. What is undefined, or null and printed bare, is an error and not an empty
 space in a customer's mail; ``{{ profile.name or "there" }}`` says what to do without a name.
 ``html`` fields are escaped, the others are plain text.
@@ -16,6 +17,7 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from orchestrator.errors import DefinitionMissing
+from orchestrator.links import Links
 from orchestrator.records import Action, Definition, Value
 
 MAX_FIELD = 262_144
@@ -41,8 +43,11 @@ def _environment(*, escaped: bool) -> ImmutableSandboxedEnvironment:
 class Renderer:
     """Renders with the definition that the action names; compiled templates are kept."""
 
-    def __init__(self, find: Callable[[str], Definition | None]) -> None:
+    def __init__(
+        self, find: Callable[[str], Definition | None], links: Links | None = None
+    ) -> None:
         self._find = find
+        self._links = links
         self._plain = _environment(escaped=False)
         self._html = _environment(escaped=True)
         self._compiled: dict[tuple[str, str], dict[str, Template]] = {}
@@ -56,6 +61,9 @@ class Renderer:
         """
         templates = self._templates(action)
         values = nest(action.content)
+        if self._links is not None:
+            values["unsubscribe_url"] = self._links.unsubscribe(action)
+            values["preferences_url"] = self._links.preferences(action.customer_id)
         fields = {}
         for name, template in templates.items():
             try:

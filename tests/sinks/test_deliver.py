@@ -20,6 +20,7 @@ from aiohttp import web
 from aiosmtpd.controller import Controller
 
 from orchestrator.ids import receipt_id
+from orchestrator.links import Links
 from orchestrator.partitioning import partition_for
 from orchestrator.sinks.deliver import Deliver
 
@@ -81,7 +82,7 @@ async def test_an_action_becomes_a_mail_and_a_receipt(deploy: Any, mailbox: Any)
     """Text and HTML, Message-ID from the action, receipt with the recipe's event_id."""
     box, port = mailbox
     world = deploy(
-        deliver__email__port=port, deliver__email__unsubscribe_url="https://u.x/{action_id}"
+        deliver__email__port=port, links__url="https://u.x/", links__secret="a secret of links"
     )
     world.put(world.action(1))
     async with delivering(world.settings, "email"):
@@ -90,7 +91,10 @@ async def test_an_action_becomes_a_mail_and_a_receipt(deploy: Any, mailbox: Any)
     assert mail["Subject"] == "Hello Ada"
     assert mail["To"] == "ada@example.com"
     assert mail["Message-ID"] == "<a00001@example.com>"
-    assert mail["List-Unsubscribe"] == "<https://u.x/a00001>"
+    link = mail["List-Unsubscribe"].strip("<>")
+    assert link.startswith("https://u.x/v1/unsubscribe/")
+    scope = Links("", ["a secret of links"]).scope_of(link.rpartition("/")[2])
+    assert scope == ("ada", "a00001", "email", "education")
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert [part.get_content_type() for part in mail.get_payload()] == ["text/plain", "text/html"]
     [event] = [one for one in world.records("events") if hasattr(one, "event_id")]

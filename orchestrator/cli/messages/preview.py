@@ -90,6 +90,7 @@ def preview(
     find: Finder,
 ) -> dict[str, Any]:
     """Return the rendered fields, or why there are none, and what was undefined."""
+    from orchestrator.links import Links
     from orchestrator.sinks.render import Renderer, TemplateFailed
     from orchestrator.stages.decide.content import content_of
     from orchestrator.stages.decide.scope import CustomerScope
@@ -101,7 +102,7 @@ def preview(
     fields: dict[str, str] = {}
     error = ""
     try:
-        fields = Renderer(find).render(action)
+        fields = Renderer(find, Links("https://preview.invalid", ["preview"])).render(action)
     except TemplateFailed as failed:
         error = str(failed)
     return {

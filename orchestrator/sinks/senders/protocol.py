@@ -14,13 +14,15 @@ class Order:
     """One message, rendered and claimed.
 
     ``fields`` are the message's fields for this channel (``subject``, ``text``, ``title`` ...);
-    ``now`` is the sink's clock in epoch ms, ``attempt`` counts from 1.
+    ``now`` is the sink's clock in epoch ms, ``attempt`` counts from 1. ``unsubscribe_url`` is for
+    List-Unsubscribe (RFC 8058), where links are configured.
     """
 
     action: Action
     fields: Mapping[str, str]
     now: int
     attempt: int = 1
+    unsubscribe_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

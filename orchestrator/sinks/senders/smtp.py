@@ -106,7 +106,7 @@ def compose(order: Order, settings: SmtpSettings) -> EmailMessage:
         message["Message-ID"] = message_id(action, settings.from_address)
         message["Date"] = format_datetime(datetime.fromtimestamp(order.now / 1000, UTC))
         message["X-Action-Id"] = action.action_id
-        for name, value in unsubscribe_headers(action, settings.unsubscribe_url).items():
+        for name, value in unsubscribe_headers(order.unsubscribe_url).items():
             message[name] = value
     except (ValueError, MessageError, IndexError) as error:
         raise Rejected(
@@ -122,15 +122,12 @@ def message_id(action: Action, from_address: str) -> str:
     return f"<{action.action_id}@{domain}>"
 
 
-def unsubscribe_headers(action: Action, url: str | None) -> Mapping[str, str]:
-    """Return List-Unsubscribe and its one-click twin (RFC 8058), if there is an address for it.
-
-    ``{action_id}`` in the URL is replaced; signed links hook in here.
-    """
+def unsubscribe_headers(url: str | None) -> Mapping[str, str]:
+    """Return List-Unsubscribe and its one-click twin (RFC 8058), if there is an address for it."""
     if url is None:
         return {}
     return {
-        "List-Unsubscribe": f"<{url.replace('{action_id}', action.action_id)}>",
+        "List-Unsubscribe": f"<{url}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
     }
 
