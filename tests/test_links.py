@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,12 @@ texts = st.text(max_size=40)
 
 
 def action(**changes: str) -> Action:
-    fields = {"customer_id": "ada", "action_id": "a1", "channel": "email", "category": "news"}
+    fields: dict[str, Any] = {
+        "customer_id": "ada",
+        "action_id": "a1",
+        "channel": "email",
+        "category": "news",
+    }
     return Action(
         message="m", template="h", journey="j", journey_version="v", entry_id="e", step="s",
         decision_id="d", priority=1, decided_at=0, caused_by="x", **(fields | changes),

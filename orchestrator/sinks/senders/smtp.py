@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.errors import MessageError
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
+from email.policy import Policy, default
 from email.utils import format_datetime, parseaddr
 
 import aiosmtplib
@@ -22,6 +23,17 @@ from orchestrator.records import Action
 from orchestrator.settings import SmtpSender as SmtpSettings
 from orchestrator.sinks.senders.protocol import Accepted, Order, Rejected, TryAgain
 
+
+class _OneLine(UnstructuredHeader, BaseHeader):
+    """A header that is not folded: a long URL would become an encoded word, which no mailbox reads."""
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_headers = HeaderRegistry()
+_headers.map_to_type("list-unsubscribe", _OneLine)
+_POLICY = default.clone(header_factory=_headers)
 TIMEOUT_S = 30.0
 _PERMANENT = 500
 """SMTP: 4xx is "not now", 5xx is "not ever"."""
@@ -98,7 +110,7 @@ def compose(order: Order, settings: SmtpSettings) -> EmailMessage:
         Rejected: No address, no content, or one of them cannot stand in a mail.
     """
     action, fields = order.action, order.fields
-    message = EmailMessage()
+    message = EmailMessage(_POLICY)
     try:
         message["From"] = settings.from_address
         message["To"] = _recipient(action)
