@@ -15,6 +15,10 @@ from orchestrator.expressions.types import Type
 
 RECORD: Final = "record"
 HEADER: Final = "header"
+KEY: Final = "key"
+KAFKA: Final = "kafka"
+BEFORE: Final = "before"
+CHANGE: Final = "change"
 RESERVED: Final = frozenset({RECORD, HEADER, "profile", "event", "entry", "latest"})
 """No lookup may be called so."""
 _REMEDY = "a mapping knows the record alone; conditions on customers stand in journeys"
@@ -34,20 +38,30 @@ def mapping_environment(
     texts: bool = False,
     header: bool = False,
     grouped: bool = False,
+    topic: bool = False,
+    changes: bool = False,
 ) -> Environment:
     """Return the place of a mapping's expressions.
 
     Args:
         lookups: Names of lookups whose columns may be read here.
         texts: Every field is a text, as in CSV.
-        header: ``header["x-name"]`` may be read: the headers of a webhook's request.
+        header: ``header["x-name"]`` may be read: those of a webhook's request or of a Kafka record.
         grouped: ``sum()`` may be asked.
+        topic: ``key.NAME`` (a plain key is ``key.value``) and what Kafka knows of the record.
+        changes: The records are changes of rows: ``before.COLUMN`` is the row as it was, ``change``
+            which change it is (``change.op``) and where it came from.
     """
     text: Type = "string"
     roots = dict.fromkeys(lookups, Names(open=True, other="string"))
     roots[RECORD] = Names(open=True, other=text if texts else "any")
     if header:
         roots[HEADER] = Names(open=True, other="string")
+    if topic:
+        roots[KEY] = Names(open=True)
+        roots[KAFKA] = Names(types={"topic": "string", "time": "timestamp", "type": "string"})
+    if changes:
+        roots[BEFORE] = roots[CHANGE] = Names(open=True)
     return Environment(
         records=roots,
         grouped=grouped,

@@ -16,9 +16,9 @@ from orchestrator.journeys.world import World
 
 CUSTOMER: Final = "customer"
 _FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
-    "topic": ("avro", "json"),
+    "topic": ("avro", "json", "cloudevents", "debezium"),
     "webhook": ("json",),
-    "files": ("csv", "ndjson", "json"),
+    "files": ("csv", "ndjson", "json", "parquet", "avro"),
 }
 _SCALARS: tuple[Type, ...] = ("string", "long", "double", "boolean", "timestamp")
 _IDENTIFIERS: tuple[Type, ...] = ("string", "long")
@@ -45,7 +45,12 @@ def check_source(spot: Spot, kinds: Collection[str] | None, world: World) -> Non
     lookups = _lookups(spot, world, texts=format_ == "csv")
     grouped = "group_by" in spot
     place = mapping_environment(
-        lookups, texts=format_ == "csv", header=head == "webhook", grouped=grouped
+        lookups,
+        texts=format_ == "csv",
+        header=head in {"webhook", "topic"},
+        grouped=grouped,
+        topic=head == "topic",
+        changes=format_ == "debezium",
     )
     single = mapping_environment(lookups, texts=format_ == "csv")
     for key in spot.get("group_by") or ():

@@ -38,7 +38,9 @@ SOURCE: Shape = Keys(
         "webhook": Key(Word(("hmac", "standard"))),
         "file": Key(OneOrMany(Text("a file pattern"))),
         "files": Key(OneOrMany(Text("a file pattern"))),
-        "format": Key(Word(("csv", "ndjson", "json", "avro"))),
+        "format": Key(
+            Word(("csv", "ndjson", "json", "avro", "parquet", "cloudevents", "debezium"))
+        ),
         "delimiter": Key(Text("one character", r"[^\r\n\"]", 1), beside=_FILES),
         "zone": Key(Zone()),
         "lookup": Key(

@@ -38,9 +38,20 @@ events:
   - {type: order.placed, identities: {email: record.mail}, properties: {amount: record.total / 100.0}}
 """
 
+CHANGES = """\
+source: crm
+topic: [shop.public.tickets, shop.public.archive]
+format: debezium
+events:
+  - type: feature.used
+    if: change.op == "u" && before.state != record.state && kafka.topic == "shop.public.tickets"
+    occurred_at: kafka.time
+    identities: {email: key.mail}
+"""
+
 FINDINGS = [
-    (FILE, "format: csv\n", "", "1:1: J004 missing-key: files need a format; add one of csv, ndjson, json"),
-    (FILE, "format: csv", "format: avro", "3:9: J025 wrong-format: avro does not go with files; known: csv, ndjson, json"),
+    (FILE, "format: csv\n", "", "1:1: J004 missing-key: files need a format; add one of csv, ndjson, json, parquet, avro"),
+    (FILE, "format: csv", "format: debezium", "3:9: J025 wrong-format: debezium does not go with files; known: csv, ndjson, json, parquet, avro"),
     (FILE, "format: csv", "format: json\ndelimiter: ;", "4:1: J025 wrong-format: json has no delimiter; leave it out, or write format: csv"),
     (FILE, "record.status ==", "recrod.status ==", "10:9: J020 bad-expression: 'recrod' is not known; did you mean record?"),
     (FILE, "double(record.total)", "record.total", "14:54: J021 type-error: sum() needs a number, this is a string; convert with long(...) or double(...)"),
@@ -61,11 +72,16 @@ FINDINGS = [
     (HOOK, "webhook: hmac", "webhook: hmac\ngroup_by: record.id", "3:1: J003 unknown-key: 'group_by' stands only beside file or files"),
     (HOOK, "record.pusher.email", "profile.email", "6:25: J020 bad-expression: profile cannot be read here; a mapping knows the record alone; conditions on customers stand in journeys"),
     (HOOK, "record.pusher.email", "record.pusher == 1", "6:25: J021 type-error: this is a boolean, and here stands a string or a long"),
-    (TOPIC, "record.total / 100.0", "header.total", "5:81: J020 bad-expression: 'header' is not known; write record.header, or the text in quotes: 'header'"),
+    (TOPIC, "record.total / 100.0", "header.total", "5:81: J021 type-error: amount of order.placed is a double, and this is a string; write double(header.total)"),
+    (TOPIC, "record.total / 100.0", "change.total", "5:81: J020 bad-expression: 'change' is not known; write record.change, or the text in quotes: 'change'"),
+    (TOPIC, "record.mail", "kafka.key", "5:52: J018 unknown-property: kafka has no 'key'; known: time, topic, type"),
+    (TOPIC, "format: avro", "format: parquet", "3:9: J025 wrong-format: parquet does not go with topic; known: avro, json, cloudevents, debezium"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", [FILE, HOOK, TOPIC], ids=["files", "webhook", "topic"])
+@pytest.mark.parametrize(
+    "text", [FILE, HOOK, TOPIC, CHANGES], ids=["files", "webhook", "topic", "changes"]
+)
 def test_sound_mappings_are_without_findings(sound, text):
     sound.write("sources/one.yaml", text)
     assert sound.findings() == []

@@ -8,6 +8,8 @@
 - ``id`` is the event_id; where a mapping makes several types of events, the type stands behind it
   (``in_7/invoice.paid``), because one record, or one upstream object, may tell several things.
   Without ``id`` the event_id is made of what the connector repeats: file and offset, or the body.
+- A row that was deleted makes events only in forms whose ``if`` asks for ``change.op``: a mapping that
+  does not think of deletions must not take the last state of a row for something that happened.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from orchestrator.expressions import Environment, Expression, compile_expression
 from orchestrator.expressions.functions import format_double
 from orchestrator.expressions.records import (
     ABSENT,
+    CHANGE,
     HEADER,
     RECORD,
     Record,
@@ -92,6 +95,13 @@ class Arrival:
     at: int | None
     stable: tuple[str, ...]
     header: Mapping[str, str] = field(default_factory=dict)
+    roots: Mapping[str, Record] = field(default_factory=dict)
+    """What else there is to read: of a topic's record its ``key`` and ``kafka``, of a change more."""
+    deleted: bool = False
+    """The record is a row that is no more."""
+
+
+_NO_ARRIVAL = Arrival(None, ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +118,10 @@ class _Maker:
         several = [each for _, each in (*self.identities, *self.properties)]
         single = [self.condition, self.id, self.occurred_at]
         return [*several, *(each for each in single if each is not None)]
+
+    @property
+    def asks_for_change(self) -> bool:
+        return self.condition is not None and (CHANGE, "op") in self.condition.references.fields
 
 
 class Mapper:
@@ -132,7 +146,12 @@ class Mapper:
         self._zone = ZoneInfo(said.zone) if said.zone else None
         texts = self.format == "csv"
         place = mapping_environment(
-            said.lookup, texts=texts, header=bool(said.webhook), grouped=bool(said.group_by)
+            said.lookup,
+            texts=texts,
+            header=bool(said.webhook or said.topic),
+            grouped=bool(said.group_by),
+            topic=bool(said.topic),
+            changes=self.format == "debezium",
         )
         single = mapping_environment(said.lookup, texts=texts)
         self._keys = [compile_expression(text, single) for text in said.group_by]
@@ -165,7 +184,7 @@ class Mapper:
         Raises:
             InputError: A part of it is null.
         """
-        scope = self._scope(record, {})
+        scope = self._scope(record, _NO_ARRIVAL)
         values = [key(scope) for key in self._keys]
         if None in values:
             raise InputError("group_by is null: the line belongs to no event", "no_group")
@@ -178,20 +197,20 @@ class Mapper:
             InputError: It cannot be mapped; the cause is a closed word.
         """
         first, *others = lines
-        scope = self._scope(
-            first, arrival.header, [self._scope(line, arrival.header) for line in others]
-        )
+        scope = self._scope(first, arrival, [self._scope(line, arrival) for line in others])
         made: list[Event] = []
         for maker in self._makers:
+            if arrival.deleted and not maker.asks_for_change:
+                continue
             if maker.condition is None or maker.condition.holds(scope):
                 same = sum(each.type == maker.type for each in made)
                 made.append(self._event(maker, scope, arrival, same))
         return made
 
     def _scope(
-        self, record: Record, header: Mapping[str, str], others: Sequence[RecordScope] = ()
+        self, record: Record, arrival: Arrival, others: Sequence[RecordScope] = ()
     ) -> RecordScope:
-        roots: dict[str, Record] = {RECORD: record, HEADER: header}
+        roots: dict[str, Record] = {RECORD: record, HEADER: arrival.header, **arrival.roots}
         if self._on:
             bare = RecordScope(roots)
             for name, on in self._on.items():
@@ -218,7 +237,7 @@ class Mapper:
             properties=flatten(_properties(maker, scope)),
         )
         if _size(event) > MAX_EVENT:
-            raise InputError(f"{maker.type}: more than {MAX_EVENT} characters", "too_large")
+            raise InputError(f"{maker.type}: more than {MAX_EVENT} bytes", "too_large")
         return event
 
     def _id(self, maker: _Maker, scope: RecordScope, arrival: Arrival, same: int) -> str:
@@ -291,4 +310,4 @@ def _text(value: object) -> str | None:
 def _size(event: Event) -> int:
     texts = [*event.properties, *event.identities.values(), event.event_id]
     texts += [value for value in event.properties.values() if isinstance(value, str)]
-    return sum(map(len, texts))
+    return sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
