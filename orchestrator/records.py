@@ -125,7 +125,7 @@ class Definition(Struct, kw_only=True):
 
 
 class Skip(Struct, kw_only=True):
-    """An operator's order to pass over one input."""
+    """An operator's order to pass over one input: a record, or a timer that is due in front of it."""
 
     partition: int
     offset: int
@@ -142,6 +142,9 @@ class Action(Struct, kw_only=True):
     message: str
     template: str
     content: dict[str, Value] = {}
+    timer: str | None = None
+    """Whose timer; None = the record itself."""
+    due: int | None = None
     address: str | None = None
     journey: str
     journey_version: str

@@ -7,6 +7,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from orchestrator.engine.catalogs import CatalogBook
 from orchestrator.engine.changelog import ChangelogConfig, KafkaChangelog, Watermarks
 from orchestrator.engine.config import EngineConfig
@@ -21,8 +23,10 @@ from orchestrator.engine.ports import Codec, FindSkip, ResolveCatalog, TaskId
 from orchestrator.engine.processor import Tools
 from orchestrator.engine.store import Stores
 from orchestrator.engine.ticks import KafkaTicks, NoTicks
+from orchestrator.engine.timers import due_of, key_of
 from orchestrator.errors import PoisonError, UnavailableError
 from orchestrator.kafka.clients import bootstrap_servers, consumer_config, producer_config
+from orchestrator.kafka.groups import committed
 from orchestrator.kafka.login import aiokafka_credentials
 from orchestrator.kafka.reading import read_partition
 from orchestrator.kafka.topics import Topology
@@ -98,16 +102,28 @@ def build_tools(
 
 
 def _skip_finder(settings: Settings, codec: Codec) -> FindSkip:
-    def find(topic: str, partition: int, offset: int, start: int) -> tuple[str | None, int]:
+    def find(
+        topic: str, partition: int, offset: int, timer: bytes | None, start: int
+    ) -> tuple[str | None, int]:
+        wanted = (
+            Skip(partition=partition, offset=offset, reason="")
+            if timer is None
+            else Skip(
+                partition=partition,
+                offset=offset,
+                reason="",
+                timer=key_of(timer).decode(),
+                due=due_of(timer),
+            )
+        )
         for message in read_partition(settings, topic, partition, start):
             start = (message.offset() or 0) + 1
             try:
                 record = codec.decode(message.value() or b"")
             except (PoisonError, UnavailableError):
                 continue  # no order of ours: its schema was prepared
-            match record:
-                case Skip(partition=at, offset=meant) if (at, meant) == (partition, offset):
-                    return record.reason, start
+            if isinstance(record, Skip) and replace(record, reason="") == wanted:
+                return record.reason, start
         return None, start
 
     return find
@@ -159,6 +175,7 @@ def _engine(
             source=spec.source,
             partition=task.partition,
             transactional_id=f"{settings.app.id}-{task.stage}-{task.partition}",
+            committed=partial(committed, settings, settings.app.id),
         )
 
     tools = build_tools(settings, codec, resolve_catalog, config)

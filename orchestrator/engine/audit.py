@@ -19,7 +19,7 @@ from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.engine import StageSpec
 from orchestrator.engine.findings import Difference, Findings, changes, described
-from orchestrator.engine.holding import Skipped
+from orchestrator.engine.holding import Skipped, Skips
 from orchestrator.engine.matching import Item, Matcher
 from orchestrator.engine.meta import Meta, TransactionReader
 from orchestrator.engine.ports import Output, TaskId
@@ -27,6 +27,7 @@ from orchestrator.engine.processor import Tools
 from orchestrator.engine.rerun import Rerun, StateDifference
 from orchestrator.engine.simulated import SimulatedRecord
 from orchestrator.engine.store import Stores
+from orchestrator.engine.timers import entry as timer_entry
 from orchestrator.errors import ChangelogTorn, CouldNotRun, DecodeError
 from orchestrator.kafka import dead_letters
 from orchestrator.kafka.decoding import decode_now
@@ -42,18 +43,20 @@ class LogCut(CouldNotRun):
     """The log does not reach back to its first record any more."""
 
 
-def find_skips(topology: Topology, stage: str) -> dict[int, dict[int, str]]:
-    """Return what an operator passed over, partition -> offset -> reason.
-
-    Each such record has become a dead letter.
-    """
-    skips: dict[int, dict[int, str]] = {}
+def find_skips(topology: Topology, stage: str) -> dict[int, Skips]:
+    """Return what operators passed over, by partition: all of it has become dead letters."""
+    skips: dict[int, Skips] = {}
     for number in range(topology.partitions("dead-letters")):
         topic = topology.name("dead-letters")
         for message in read_partition(topology.settings, topic, number):
             letter = dead_letters.read_message(message)
-            if letter.cause == Skipped.cause and letter.stage == stage:
-                skips.setdefault(letter.from_partition, {})[letter.from_offset] = letter.message
+            if letter.cause != Skipped.cause or letter.stage != stage:
+                continue
+            found = skips.setdefault(letter.from_partition, Skips())
+            if letter.doing:
+                found.timers[timer_entry(letter.instant, letter.key or b"")] = letter.message
+            else:
+                found.records[letter.from_offset] = letter.message
     return skips
 
 
@@ -89,8 +92,8 @@ class Audit:
         self.outputs = outputs
         self.stores = Stores(folder)
         self.progress = progress
-        self.skips: dict[int, dict[int, str]] = {}
-        """By partition: offset -> reason."""
+        self.skips: dict[int, Skips] = {}
+        """By partition."""
         self._codec = codec
         self.findings = Findings(stage=spec.stage.name)
 

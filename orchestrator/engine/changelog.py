@@ -100,6 +100,7 @@ class KafkaChangelog:
         source: str,
         partition: int,
         transactional_id: str,
+        committed: Callable[[str, int], int] = lambda _topic, _partition: -1,
     ) -> None:
         self._config = config
         self._watermarks = watermarks
@@ -107,6 +108,7 @@ class KafkaChangelog:
         self._source = source
         self._partition = partition
         self._transactional_id = transactional_id
+        self._committed = committed
         self._producer: Producer | None = None
 
     def fence(self, cancelled: Callable[[], bool]) -> None:
@@ -143,6 +145,10 @@ class KafkaChangelog:
     def source_bounds(self) -> tuple[int, int]:
         """The same for the stage's input partition."""
         return self._watermarks.ask(self._source, self._partition)
+
+    def source_committed(self) -> int:
+        """Return what the group has committed of the input; below 0 = nothing."""
+        return self._committed(self._source, self._partition)
 
     def read(
         self, start: int, end: int, cancelled: Callable[[], bool]

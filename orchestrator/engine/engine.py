@@ -330,8 +330,7 @@ class Engine:
             await asyncio.sleep(self.config.claim_pause)
             if self.paused or self.reader is None:
                 continue
-            position = slot.core.meta.position if slot.core is not None else 0
-            ours = await self.reader.still_ours(slot.id, position)
+            ours = await self.reader.still_ours(slot.id, slot.checkpointed)
             if ours and self.slots.get(slot.id) is slot and slot.status is Status.DEAD:
                 self.reopened += 1
                 await self._open(slot.id, slot)

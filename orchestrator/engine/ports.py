@@ -187,6 +187,10 @@ class Changelog(Protocol):
         self, start: int, end: int, cancelled: Callable[[], bool]
     ) -> Iterator[Sequence[ChangelogRecord]]:
         """Yield committed records of [start, end) in batches; ends only when ``end`` is reached.
+    def source_committed(self) -> int:
+        """Return what the group has committed of the input; below 0 = nothing."""
+        ...
+
 
         Raises:
             ChangelogStuck: Somebody's open transaction keeps the end out of sight.
@@ -288,9 +292,9 @@ class TopicNames(Protocol):
         ...
 
 
-FindSkip = Callable[[str, int, int, int], tuple[str | None, int]]
-"""(topic, partition, offset, from where to search) -> (reason of the order to skip that offset; None =
-there is none, how far the search came). Blocks."""
+FindSkip = Callable[[str, int, int, bytes | None, int], tuple[str | None, int]]
+"""(topic, partition, offset, index entry of a timer in front of it or None, from where to search) ->
+(reason of the order to pass over it; None = there is none, how far the search came). Blocks."""
 
 ResolveCatalog = Callable[[CatalogSwitch], Catalog]
 """Compiles the catalog that a switch names; raises DefinitionMissing. Runs in a thread."""

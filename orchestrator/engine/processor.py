@@ -202,6 +202,22 @@ class Processor(Generic[S]):
                 return seen
             self._current(raw.decode(), now)
             seen += 1
+    def skip_timer(self, timer: bytes, reason: str) -> bool:
+        """Pass over one timer by an operator's order, as if the stage had raised.
+
+        Returns whether it was still valid.
+
+        Raises:
+            Blocked: Something must be waited for; nothing has been changed.
+        """
+        due, key = due_of(timer), key_of(timer).decode()
+        if (entry := self._entry(key)).state.due != due:
+            self.stale.append(timer)
+            return False
+        self.counters.timers += 1
+        self._give_up(key, entry, due, self.catalogs.newest, Skipped(reason))
+        return True
+
         catalogs.swept()
         self.counters.swept += seen
         return seen
@@ -301,8 +317,13 @@ class Processor(Generic[S]):
 
         self.counters.timers += 1
         failed = self._attempt(key, entry, now, act)
-        if failed is None:
-            return
+        if failed is not None:
+            self._give_up(key, entry, now, catalog, failed)
+
+    def _give_up(
+        self, key: str, entry: Entry[S], now: int, catalog: Catalog, failed: Exception
+    ) -> None:
+        stage = self._stage
         if not isinstance(stage, GivesUp) or self._attempt(
             key, entry, now, lambda: stage.give_up(key, entry.state, now, catalog)
         ):  # cleared, or it would fire for ever

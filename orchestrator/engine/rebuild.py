@@ -9,7 +9,7 @@ lost or older, what the group has committed, which never runs ahead of a checkpo
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.contents import Contents
 from orchestrator.engine.cuts import Cut
 from orchestrator.engine.engine import StageSpec
+from orchestrator.engine.holding import Skips
 from orchestrator.engine.meta import Meta
 from orchestrator.engine.ports import Changelog, Snapshot, StateWrite, Store, TaskId
 from orchestrator.engine.processor import Tools
@@ -56,7 +57,7 @@ class Rebuild:
         spec: The stage as the worker runs it.
         tools: As the worker's.
         config: As the worker's.
-        skips: Offset -> reason, of the records that an operator passed over.
+        skips: What operators passed over.
         progress: Told how many records have been run since the last call.
         begin: Where to begin; None = at the log's first record.
     """
@@ -67,7 +68,7 @@ class Rebuild:
         spec: StageSpec,
         tools: Tools,
         config: EngineConfig,
-        skips: Mapping[int, str],
+        skips: Skips,
         progress: Callable[[int], None] = lambda _: None,
         begin: Cut | None = None,
     ) -> None:

@@ -69,7 +69,8 @@ def open_partition(
 ) -> Opened:
     """Fence, open, replay, verify. A local copy that fails is rebuilt once, from nothing.
 
-    ``progress`` is kept up to date meanwhile; ``on_point`` is told ``fenced`` and ``replayed``.
+    ``progress`` is kept up to date meanwhile; ``on_point`` is told ``fenced``, ``replaying`` for each
+    portion of the changelog, and ``replayed``.
 
     Raises:
         ChangelogTorn: The changelog itself does not add up; the text says what to do.
@@ -81,11 +82,11 @@ def open_partition(
     on_point("fenced")
     fenced = time.monotonic()
     try:
-        opened = _open(task, changelog, stores, cancelled, progress)
+        opened = _open(task, changelog, stores, cancelled, progress, on_point)
     except (_BadCopy, StoreCorrupt) as bad:
         _log.warning("local state is rebuilt", task=str(task), why=str(bad))
         stores.wipe(task)
-        opened = _open(task, changelog, stores, cancelled, progress)
+        opened = _open(task, changelog, stores, cancelled, progress, on_point)
     on_point("replayed")
     _check_source(task, changelog, opened)
     _log.info(
@@ -110,13 +111,14 @@ def _open(
     stores: StoreOpener,
     cancelled: Callable[[], bool],
     progress: Progress,
+    on_point: Callable[[str], None],
 ) -> Opened:
     store = stores.open(task)
     raw: bytes | None = None
     try:
         raw = store.meta()
         meta = metas.decode(raw) if raw else Meta()
-        return _replay(task, changelog, store, meta, cancelled, progress)
+        return _replay(task, changelog, store, meta, cancelled, progress, on_point)
     except ChangelogTorn as torn:
         warm = raw is not None
         store.close()
@@ -142,6 +144,7 @@ def _replay(
     local: Meta,
     cancelled: Callable[[], bool],
     progress: Progress,
+    on_point: Callable[[str], None],
 ) -> Opened:
     first, end = changelog.bounds()
     start = local.changelog_offset
@@ -156,6 +159,7 @@ def _replay(
     replayed = 0
     progress.position, progress.end = start, end
     for records in changelog.read(start, end, cancelled):
+        on_point("replaying")
         for offset, key, value in records:
             replayed += 1
             if (whole := reader.feed(offset, key, value)) is not None:
@@ -224,7 +228,8 @@ def _check_source(task: TaskId, changelog: Changelog, opened: Opened) -> None:
     """The input must still be there where the state continues."""
     first, end = changelog.source_bounds()
     meta = opened.meta
-    if not meta.seq and not meta.position:
+    if not meta.seq:
+        _check_new(task, changelog, opened)
         meta.position = first  # a new deployment begins at the log's first record
     if not first <= meta.position <= end:
         opened.store.close()
@@ -233,6 +238,20 @@ def _check_source(task: TaskId, changelog: Changelog, opened: Opened) -> None:
             f"{first}..{end}: records were deleted before they were applied, or the topic was "
             f"recreated. Put it back from a backup; if there is none, see `Changelog torn, recreated "
             f"or cut` in deploy/README.md"
+        )
+
+
+def _check_new(task: TaskId, changelog: Changelog, opened: Opened) -> None:
+    """An empty changelog is a new deployment's, or everything has been lost: the group remembers.
+
+    Its offsets are committed behind checkpoints alone. Beginning anew would decide it all again.
+    """
+    committed = changelog.source_committed()
+    if committed > 0:
+        opened.store.close()
+        raise _Recreated(
+            f"{task}: the changelog is empty, but the group has applied its input up to offset "
+            f"{committed}: it was recreated or cut. {_remedy(task)}"
         )
 
 

@@ -14,7 +14,7 @@ from itertools import islice
 from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.engine import StageSpec
-from orchestrator.engine.holding import Hold
+from orchestrator.engine.holding import Hold, Skips
 from orchestrator.engine.meta import CatalogMark, Meta
 from orchestrator.engine.ports import Chunk, LogRecord, Output, StateWrite, TaskId
 from orchestrator.engine.processor import Tools
@@ -47,7 +47,7 @@ class Rerun:
         first: Offset of the log's first record, where the place is empty; what ``fork`` has laid
             down there goes on from where it was taken.
         take: Gets everything that leaves, in order.
-        skips: Offset -> reason, of the records that an operator passed over.
+        skips: What operators passed over.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Rerun:
         stores: StoreOpener,
         first: int,
         take: Callable[[Output], None],
-        skips: Mapping[int, str] | None = None,
+        skips: Skips | None = None,
     ) -> None:
         self._store = stores.open(task)
         begun = self._store.meta()
@@ -72,7 +72,8 @@ class Rerun:
         self._source = spec.source
         self._partition = task.partition
         self._take = take
-        self._skips = skips or {}
+        self._skips = skips or Skips()
+        self._core.skipped_timers = self._skips.timers
 
     @property
     def position(self) -> int:
@@ -90,10 +91,10 @@ class Rerun:
         Raises:
             UnavailableError: A schema or a definition cannot be had.
         """
-        for offset in sorted(self._skips):
+        for offset in sorted(self._skips.records):
             if self._core.position <= offset < end:
                 hold = Hold(self._source, self._partition, offset, _no_search)
-                hold.order = self._skips[offset]
+                hold.order = self._skips.records[offset]
                 self._core.hold = hold
                 self._run([one for one in records if one.offset <= offset], offset + 1)
         self._run([one for one in records if one.offset >= self._core.position], end)
@@ -125,7 +126,7 @@ class Rerun:
         """Let log time reach ``to`` as a tick does: what is due by then fires."""
         processor, limit = self._core.processor, (to + 1).to_bytes(8, "big")
         while processor.timers.first(limit) is not None:
-            processor.fire(processor.timers.take())
+            self._fire(processor.timers.take())
         self._core.log_time = max(self._core.log_time, to)
         self._flush()
 
@@ -182,9 +183,16 @@ class Rerun:
             due = states.get(key, 0).state.due
             if not 0 < due <= limit:
                 break
-            processor.fire(timer_entry(due, key.encode()))
+            self._fire(timer_entry(due, key.encode()))
             value = states.value_of(states.get(key, 0).state)
         return value
+
+    def _fire(self, timer: bytes) -> None:
+        reason = self._skips.timers.get(timer)
+        if reason is None:
+            self._core.processor.fire(timer)
+        else:
+            self._core.processor.skip_timer(timer, reason)
 
     def _run(self, records: Sequence[LogRecord], end: int) -> None:
         core = self._core
@@ -207,5 +215,7 @@ class Rerun:
             self._take(output)
 
 
-def _no_search(topic: str, partition: int, offset: int, start: int) -> tuple[str | None, int]:
-    raise AssertionError(f"{topic} {partition}: {offset} is no hold ({start})")
+def _no_search(
+    topic: str, partition: int, offset: int, timer: bytes | None, start: int
+) -> tuple[str | None, int]:
+    raise AssertionError(f"{topic} {partition}: {offset} {timer!r} is no hold ({start})")

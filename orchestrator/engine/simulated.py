@@ -37,6 +37,8 @@ class World:
     disk: SimulatedStore | None = None
     owner: int = 0
     """Number of the producer that fenced last."""
+    committed: int = -1
+    """The group's offset of the input."""
 
     def append(
         self,
@@ -71,6 +73,10 @@ class SimulatedChangelog:
     def source_bounds(self) -> tuple[int, int]:
         """The same for the input."""
         return 0, len(self._world.log)
+
+    def source_committed(self) -> int:
+        """Return what the group has committed of the input."""
+        return self._world.committed
 
     def read(
         self, start: int, end: int, cancelled: Callable[[], bool]

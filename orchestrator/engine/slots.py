@@ -73,6 +73,14 @@ class Slot:
         """Whether it takes input."""
         return self.status is Status.RUNNING
 
+    @property
+    def checkpointed(self) -> int:
+        """Position of the newest checkpoint; 0 = there is none.
+
+        The group's offsets tell an opening that there must be a state: never before there is one.
+        """
+        return self.core.meta.position if self.core is not None and self.core.meta.seq else 0
+
     def move_in(self, opened: Opened, core: PartitionTask) -> None:
         """The partition is open."""
         self.store, self.core, self.known_end = opened.store, core, opened.end
@@ -88,7 +96,7 @@ class Slot:
         offset = self.mark.held
         if offset is None or offset < position:
             return None
-        hold = Hold(source, self.id.partition, offset, find)
+        hold = Hold(source, self.id.partition, offset, find, self.mark.held_timer)
         _log.error(
             "partition is held",
             topic=source,

@@ -54,6 +54,8 @@ class PartitionTask:
         self.snapshots = 0
         self.hold = hold
         """In front of it the task stops and asks."""
+        self.skipped_timers: dict[bytes, str] = {}
+        """Timers to be passed over: index entry -> reason."""
         self._mark = mark
         self._config = config
         self._queue: deque[Chunk] = deque()
@@ -133,24 +135,19 @@ class PartitionTask:
         while self._index < len(records) and left > 0:
             record = records[self._index]
             if record.offset >= self.position:
-                hold = self.hold
-                if hold is not None and hold.offset == record.offset and hold.order is None:
-                    raise Held(hold)
+                skipped = None if self.hold is None else self._order_at(record.offset)
                 if mark is not None:
                     mark.at(record.offset)
                 now = max(record.timestamp, self.log_time)
                 if timers.earliest <= now:
-                    limit = (now + 1).to_bytes(8, "big")
-                    while left > 0 and timers.first(limit) is not None:
-                        self._fire()
-                        left -= 1
+                    left = self._fire_due((now + 1).to_bytes(8, "big"), left)
                     if left <= 0:
                         return 0
-                if hold is not None and hold.offset == record.offset:
-                    processor.skip(record, now, hold.order or "")
-                    self.hold = None
-                else:
+                if skipped is None:
                     processor.record(record, now)
+                else:
+                    processor.skip(record, now, skipped)
+                    self.hold = None
                 self.log_time = now
                 self.position = record.offset + 1
                 self._count(1)
@@ -163,14 +160,40 @@ class PartitionTask:
             self.queued -= len(records)
         return left
 
+    def _order_at(self, offset: int) -> str | None:
+        """Return the reason to pass over the record at ``offset``; None: it is not held."""
+        hold = self.hold
+        if hold is None or hold.timer is not None or hold.offset != offset:
+            return None
+        if hold.order is None:
+            raise Held(hold)
+        return hold.order
+
+    def _fire_due(self, limit: bytes, left: int) -> int:
+        timers = self.processor.timers
+        while left > 0 and timers.first(limit) is not None:
+            self._fire()
+            left -= 1
+        if self._mark is not None:
+            self._mark.fired()
+        return left
+
     def _fire(self) -> None:
-        timer = self.processor.timers.take()
+        processor, hold = self.processor, self.hold
+        timer = processor.timers.take()
         try:
-            if self.processor.fire(timer):
+            if hold is not None and hold.timer == timer:
+                if hold.order is None:
+                    raise Held(hold)
+                self.skipped_timers[timer], self.hold = hold.order, None
+            if self._mark is not None:
+                self._mark.firing(timer)
+            reason = self.skipped_timers.get(timer) if self.skipped_timers else None
+            if processor.fire(timer) if reason is None else processor.skip_timer(timer, reason):
                 self._count(1)
                 self._fired.append(due_of(timer))
         except Blocked:
-            self.processor.timers.put_back(timer)
+            processor.timers.put_back(timer)
             raise
 
     def _count(self, inputs: int) -> None:

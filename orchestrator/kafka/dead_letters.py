@@ -95,6 +95,11 @@ class DeadLetter(Struct, kw_only=True):
         """What a stage did when it failed without a record (``fire``, ``switch``); else empty."""
         return next((value.decode() for name, value in self.headers if name == DOING), "")
 
+    @property
+    def instant(self) -> int:
+        """At which log time that was, epoch ms; -1 for a record."""
+        return next((_number(value.decode()) for name, value in self.headers if name == AT), -1)
+
 
 def read(
     partition: int,
@@ -158,6 +163,13 @@ REMEDIES = {
     "bad_input": "the record breaks a rule, see the message: correct the producer, send again",
     "unknown_customer": "a receipt or event names a customer that was never seen: replay it once "
     "the customer's first event has come",
+    "blocked_identity": "nothing to do: the value is on the block list of profile.yaml. If it does "
+    "belong to one person, take it off, apply, then replay",
+    "known_customers": "look at both with `customer show`: mostly a device or address that two people "
+    "share, and nothing to do. If they are one person, set merge_known in profile.yaml, apply, "
+    "then replay",
+    "join_limit": "the value is shared by many: put it on the block list of profile.yaml and apply. "
+    "If it is one person's, raise join_limit, apply, then replay",
     "no_identity": "declare the identity's kind in profile.yaml and apply, then send again",
     "state_oversize": "one customer has grown too large, a robot or a shared identity: block the "
     "identity in profile.yaml",

@@ -1,8 +1,11 @@
 """A worker of the toy stages that can be told where to die or to freeze.
 
-``CHAOS_AT=POINT:N:SIGNAL`` sends itself SIGNAL (KILL or STOP) the N-th time that it comes by POINT.
-Points of the engine: begun, produced, flushed, committed, stored (of a checkpoint), fenced, replayed
-(of an opening), suspended, assigned (of a rebalance); of the stages: apply, fire, switch.
+The file that ``CHAOS_ARM`` names holds ``POINT:N:SIGNAL``: the worker sends itself SIGNAL (KILL or
+STOP) the N-th time that it comes by POINT; the file goes when that happens. It may appear at any time.
+Points of the engine: begun, produced, flushed, committed, stored (of a checkpoint), fenced, replaying,
+replayed (of an opening), suspended, assigned (of a rebalance); of the stages: apply, fire, switch.
+
+An event ``toy.deadly`` and the timer of a ``toy.doomed`` kill the process, as a crash in a library would.
 """
 
 from __future__ import annotations
@@ -10,9 +13,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from pathlib import Path
 
 from toys import Forwarder, ToyStage, resolve
 
+from orchestrator.cli import worker
 from orchestrator.codec.opening import open_codec
 from orchestrator.engine.assembly import build_app
 from orchestrator.engine.host import die, serve
@@ -20,54 +25,58 @@ from orchestrator.kafka.topics import Topology
 from orchestrator.observability import configure_logging
 from orchestrator.settings import load_settings
 
-POINTS = (
-    "begun",
-    "produced",
-    "flushed",
-    "committed",
-    "stored",
-    "fenced",
-    "replayed",
-    "suspended",
-    "assigned",
-    "apply",
-    "fire",
-    "switch",
-)
+CHECKPOINT = ("begun", "produced", "flushed", "committed", "stored")
+OPENING = ("fenced", "replaying", "replayed")
+REBALANCE = ("suspended", "assigned")
+STAGE = ("apply", "fire", "switch")
+POINTS = CHECKPOINT + OPENING + REBALANCE + STAGE
+DOOMED = 98
+"""The step of a state whose timer kills."""
 
 
 class Points:
     """Counts how often the wanted point is passed, from whatever thread."""
 
-    def __init__(self, spec: str) -> None:
-        self._where, left, name = (spec or "::").split(":")
-        self._left = int(left or 0)
-        self._signal = signal.Signals[f"SIG{name or 'KILL'}"]
+    def __init__(self, file: str) -> None:
+        self._file = Path(file) if file else None
         self._lock = threading.Lock()
+        self._passed = 0
 
     def __call__(self, point: str) -> None:
-        if point != self._where:
+        if self._file is None or not self._file.exists():
             return
         with self._lock:
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), self._signal)
+            try:
+                where, wanted, name = self._file.read_text().split(":")
+            except (FileNotFoundError, ValueError):  # just gone, or just being written
+                return
+            if point != where:
+                return
+            self._passed += 1
+            if self._passed >= int(wanted):
+                self._passed = 0
+                self._file.unlink()
+                os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
 
 
 class Watched(ToyStage):
-    """The toy stage with points of its own; it decides the same."""
+    """The toy stage with points of its own, and mortal; it decides the same."""
 
     def __init__(self, points: Points) -> None:
         super().__init__()
         self._points = points
 
-    def apply(self, *args):
+    def apply(self, key, state, item, now, catalog):
         self._points("apply")
-        return super().apply(*args)
+        if item.record.type == "toy.deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().apply(key, state, item, now, catalog)
 
-    def fire(self, *args):
+    def fire(self, key, state, now, catalog):
         self._points("fire")
-        return super().fire(*args)
+        if state.step == DOOMED:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fire(key, state, now, catalog)
 
     def switch(self, *args):
         self._points("switch")
@@ -77,9 +86,11 @@ class Watched(ToyStage):
 def main() -> None:
     settings = load_settings()
     configure_logging(settings)
+    # The waiting of the product's own worker: an absent broker or registry is no reason to end.
+    worker._wait_for_broker(settings)
     codec = open_codec(settings)
-    codec.prepare({spec.name: spec.logical for spec in Topology(settings).specs()})
-    points = Points(os.environ.get("CHAOS_AT", ""))
+    worker._prepare(codec, Topology(settings))
+    points = Points(os.environ.get("CHAOS_ARM", ""))
     stages = (Forwarder(), Watched(points))
     serve(lambda: build_app(settings, stages, codec, resolve, on_fatal=die, on_point=points))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import sys
 
 import pytest
@@ -15,17 +16,20 @@ from orchestrator.engine.decoding import Blocked
 from orchestrator.engine.holding import Hold
 from orchestrator.engine.marks import DEATHS, Marks
 from orchestrator.engine.ports import TaskId
+from orchestrator.engine.timers import entry
 from orchestrator.errors import FatalError, UnavailableError
 
 TASK = TaskId("decide", 3)
 
 
-def die_at(marks: Marks, offset: int) -> None:
+def die_at(marks: Marks, offset: int, timer: bytes | None = None) -> None:
     """A process that is killed while it applies a record."""
     sys.stdout.flush()
     if (child := os.fork()) == 0:
         mark = marks.open(TASK)
         mark.at(offset)
+        if timer is not None:
+            mark.firing(timer)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
 
@@ -58,8 +62,10 @@ def test_a_held_task_goes_up_to_the_record_and_on_after_the_order():
     answers: list[tuple[str | None, int]] = [(None, 5), ("it kills", 6)]
     asked: list[int] = []
 
-    def find(topic: str, partition: int, offset: int, start: int) -> tuple[str | None, int]:
-        assert (topic, partition, offset) == ("timeline", 0, 2)
+    def find(
+        topic: str, partition: int, offset: int, timer: bytes | None, start: int
+    ) -> tuple[str | None, int]:
+        assert (topic, partition, offset, timer) == ("timeline", 0, 2, None)
         asked.append(start)
         return answers.pop(0)
 
@@ -86,6 +92,73 @@ def test_a_held_task_goes_up_to_the_record_and_on_after_the_order():
         b"2",
     )
     assert dead["value"] == bench.world.log[2].value
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_deaths_at_one_timer_are_told_from_those_at_its_record(tmp_path):
+    """The same offset, but another timer or the record itself: counted apart."""
+    marks, first, second = Marks(tmp_path / "marks"), entry(20, b"c"), entry(20, b"d" * 2_000)
+    for timer in (first, first, second, None, second, second):
+        die_at(marks, 7, timer)
+    mark = marks.open(TASK)
+    assert (mark.held, mark.held_timer) == (None, second[:1024])
+    mark.close()
+    die_at(marks, 7, second)
+    mark = marks.open(TASK)
+    assert (mark.held, mark.held_timer) == (7, second[:1024])
+    mark.close()
+    for _ in range(DEATHS):
+        die_at(marks, 7)
+    assert marks.open(TASK).held_timer is None
+
+
+def test_a_mark_of_an_earlier_version_is_read_on(tmp_path):
+    """Its file was shorter; what it tells still counts."""
+    marks = Marks(tmp_path)
+    marks.path(TASK).write_bytes(struct.pack("=3q", 0, 8, DEATHS))
+    mark = marks.open(TASK)
+    assert (mark.held, mark.held_timer) == (7, None)
+
+
+def test_a_held_timer_is_passed_over_by_its_own_order():
+    """What is due before it fires, it itself leaves a dead letter, the record behind it is applied."""
+    asked: list[bytes | None] = []
+
+    def find(
+        topic: str, partition: int, offset: int, timer: bytes | None, start: int
+    ) -> tuple[str | None, int]:
+        assert (topic, partition, offset) == ("timeline", 0, 2)
+        asked.append(timer)
+        return (None if len(asked) < 2 else "it kills"), start
+
+    bench = Bench()
+    bench.append(5, event("toy.armed", 1, 11, "a"), b"a")
+    bench.append(5, event("toy.armed", 2, 12, "b"), b"b")
+    bench.run()
+    bench.core.hold = Hold("timeline", 0, 2, find, entry(12, b"b"))
+    bench.append(30, event("toy.seen", 3, 0, "a"), b"a")
+    bench.run()
+    assert bench.core.position == 2
+    fired = [bench.states.peek("a").n, bench.states.peek("b").n]
+    assert fired[0] > 1
+    assert fired[1] == 1
+    blocked = bench.core.blocked
+    assert isinstance(blocked, Blocked)
+    with pytest.raises(UnavailableError, match="state skip timeline 0 2 --timer b --due 12 "):
+        blocked.remedy()
+    blocked.remedy()
+    bench.core.blocked = None
+    bench.run()
+    assert asked == [entry(12, b"b")] * 2
+    assert (bench.core.position, bench.states.peek("b").n, bench.states.peek("b").due) == (3, 1, 0)
+    (dead,) = bench.dead
+    assert (dead["cause"], dead["key"], dead["orchestrator.doing"], dead["orchestrator.at"]) == (
+        b"skipped",
+        b"b",
+        b"fire",
+        b"12",
+    )
+    assert bench.core.processor.skip_timer(entry(12, b"b"), "again") is False, "superseded"
 
 
 def test_a_fault_of_ours_is_no_dead_letter():

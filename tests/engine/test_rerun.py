@@ -12,10 +12,12 @@ from toys import ToyStage, event
 from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.engine import StageSpec
+from orchestrator.engine.holding import Skips
 from orchestrator.engine.meta import Meta, TransactionReader
 from orchestrator.engine.ports import Output
 from orchestrator.engine.rerun import Rerun
 from orchestrator.engine.simulated import SimulatedStores, World
+from orchestrator.engine.timers import entry as timer_entry
 
 CONFIG = EngineConfig(max_inputs=50, cached_states=20, cached_timers=10)
 
@@ -116,18 +118,22 @@ def test_a_record_left_out_of_the_log_is_found():
 
 
 def test_what_an_operator_passed_over_is_passed_over_again():
-    """The record becomes a dead letter with his reason, and changes nothing else."""
+    """Record and timer become dead letters with his reason, and change nothing else."""
     world = World()
     for number in range(4):
         world.append(1_000 + number, b"c1", CODEC.encode(event("toy.seen", number), ""))
+    world.append(1_010, b"t", CODEC.encode(event("toy.armed", 9, 1_020, "t"), ""))
+    world.append(1_030)
     outputs: list[Output] = []
     spec = StageSpec(ToyStage(), "timeline", 1)
-    skips = {1: "kills the worker", 2: "this one, too"}
+    skips = Skips(
+        {1: "kills the worker", 2: "this one, too"}, {timer_entry(1_020, b"t"): "so does its timer"}
+    )
     run = Rerun(TASK, spec, tools(), CONFIG, SimulatedStores(World()), 0, outputs.append, skips)
-    run.feed(world.log, 4)
+    run.feed(world.log, 6)
     dead = [dict(one.headers) for one in outputs if one.topic == "toy.dead-letters"]
-    assert [one["__connect.errors.offset"] for one in dead] == [b"1", b"2"]
+    assert [one["__connect.errors.offset"] for one in dead] == [b"1", b"2", b"-1"]
     assert [one["__connect.errors.exception.message"] for one in dead] == [
-        reason.encode() for reason in skips.values()
+        reason.encode() for reason in (*skips.records.values(), *skips.timers.values())
     ]
-    assert run.position == 4
+    assert run.position == 6

@@ -154,3 +154,14 @@ def test_a_newer_meta_waits_for_the_upgrade():
         metas.decode(b"\x02...")
     meta = Meta(seq=4, sweep=b"k")
     assert metas.decode(metas.encode(meta)) == meta
+
+
+def test_an_emptied_changelog_is_told_from_a_new_deployment():
+    """Without a local copy only the group's offsets tell: beginning anew would decide all again."""
+    world = world_of()
+    assert opened(world).meta.seq == 0
+    world.committed = 0
+    assert opened(world).meta.seq == 0
+    world.disk, world.committed = None, 7
+    with pytest.raises(ChangelogTorn, match=r"is empty.*up to offset 7.*state reset"):
+        opened(world)

@@ -12,7 +12,7 @@ from collections import Counter
 import msgspec
 from msgspec import Struct
 
-from orchestrator.errors import DecodeError, InputError, UnavailableError
+from orchestrator.errors import DecodeError, InputError, SchemaNotLoaded, UnavailableError
 from orchestrator.records import CatalogSwitch, Decision, Event, Record, Skip, Tick
 from orchestrator.stages.catalog import EMPTY, Catalog
 from orchestrator.stages.protocol import Emit, Input
@@ -27,6 +27,8 @@ class Toy(Struct, array_like=True):
     step: int = 0
     check: int = 0
     pad: str = ""
+    last: int = 0
+    """The number of the last event."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -63,10 +65,11 @@ class ToyStage:
         event = item.record
         number = int(event.properties.get("number") or 0)
         state.n += 1
+        state.last = number
         state.check = (state.check * 31 + number + 1 + len(catalog.hash)) & MASK
         state.step = (state.step + 1) % 7
         match event.type:
-            case "toy.poisoned":
+            case "toy.poisoned" | "toy.deadly":
                 state.due = 1  # damage, to be undone
                 raise ValueError("poisoned")
             case "toy.fat":
@@ -77,6 +80,8 @@ class ToyStage:
                 state.due = max(event.occurred_at, now)
             case "toy.wrecked":  # its timer will raise
                 state.due, state.step = now + 10, 99
+            case "toy.doomed":  # its timer will raise here, and kill a worker that is made to
+                state.due, state.step = now + 10, 98
             case _ if state.step == 3:
                 state.due = now + 20 + state.check % 600
             case _ if state.step == 6:
@@ -86,7 +91,7 @@ class ToyStage:
     def fire(self, key: str, state: Toy, now: int, catalog: Catalog) -> list[Emit]:
         state.check = (state.check * 37 + now + len(catalog.hash)) & MASK
         state.n += 1
-        if state.step == 99:
+        if state.step in {98, 99}:
             raise RuntimeError("wrecked")
         state.step = 0
         state.due = now + 1 + state.check % 700 if state.check % 3 == 0 else 0
@@ -224,19 +229,32 @@ class Truth:
 
     def _record(self, record) -> None:
         try:
-            decoded = self._codec.decode(record.value)
+            decoded = self._decoded(record)
             if isinstance(decoded, CatalogSwitch):
                 self._switch(decoded)
                 return
-            if not isinstance(decoded, Event):
+            if isinstance(decoded, Tick | Skip):
                 return
+            if record.key is None or not isinstance(decoded, Event):
+                raise DecodeError("no input")
             item = Input(key=record.key.decode(), record=decoded, raw=record.value)
             key = self._stage.key(item)
-        except (DecodeError, InputError) as error:
-            self.dead[error.cause] += 1
+            if not key or key.startswith("\0"):
+                raise DecodeError("no key")
+        except (DecodeError, InputError, UnicodeDecodeError):
+            self.dead["poison"] += 1
             return
         now = self._now
         self._try(key, "record", lambda s: self._stage.apply(key, s, item, now, self._catalog))
+
+    def _decoded(self, record) -> Record:
+        if record.value is None:
+            raise DecodeError("a key and no value")
+        try:
+            return self._codec.decode(record.value)
+        except SchemaNotLoaded as missing:
+            self._codec.load(missing.schema_id)
+            return self._codec.decode(record.value)
 
     def _switch(self, decoded: CatalogSwitch) -> None:
         old, self._catalog = self._catalog, resolve(decoded)

@@ -12,6 +12,7 @@ from orchestrator.codec import open_codec
 from orchestrator.engine.assembly import build_tools, engine_config
 from orchestrator.engine.audit import find_skips
 from orchestrator.engine.changelog import ChangelogConfig, KafkaChangelog, Watermarks
+from orchestrator.engine.holding import Skips
 from orchestrator.engine.ports import TaskId
 from orchestrator.engine.rebuild import Rebuild, Rebuilt
 from orchestrator.errors import CouldNotRun, FencedError, TransactionFailed
@@ -85,7 +86,7 @@ class Rebuilding:
                 self._spec,
                 self._tools,
                 self._config,
-                self._skips.get(number, {}),
+                self._skips.get(number, Skips()),
                 progress,
                 begin,
             )

@@ -1,4 +1,4 @@
-"""Pass over one record that kills its worker."""
+"""Pass over one record or timer that kills its worker."""
 
 from __future__ import annotations
 
@@ -18,16 +18,27 @@ if TYPE_CHECKING:
 @click.argument("topic")
 @click.argument("partition", type=click.IntRange(min=0))
 @click.argument("offset", type=click.IntRange(min=0))
+@click.option("--timer", metavar="CUSTOMER", help="A timer of this customer, not the record.")
+@click.option("--due", metavar="MS", type=click.IntRange(min=1), help="The timer's instant.")
 @click.option("--reason", required=True, help="Kept in the log and in the dead letter.")
 @output_option
 @click.pass_obj
-def command(session: Session, topic: str, partition: int, offset: int, reason: str) -> None:
-    """Pass over the record at OFFSET of PARTITION of TOPIC.
+def command(
+    session: Session,
+    topic: str,
+    partition: int,
+    offset: int,
+    timer: str | None,
+    due: int | None,
+    reason: str,
+) -> None:
+    """Pass over the record at OFFSET of PARTITION of TOPIC, or a timer that is due in front of it.
 
-    The worker's alarm and /readyz print the three. A record at which a worker died three times holds
-    its partition; this order lets it go on, within some seconds, without that record. It is written
-    behind it into the same partition, so the log still tells all, and the record becomes a dead letter
-    with the cause `skipped`. A worker that is not held there goes by and does nothing.
+    The worker's alarm and /readyz print the whole command. A record or timer at which a worker died
+    three times holds its partition; this order lets it go on, within some seconds, without that. It is
+    written behind it into the same partition, so the log still tells all, and what is passed over
+    becomes a dead letter with the cause `skipped`. A passed timer ends the entries that were due, as
+    if it had failed. A worker that is not held there goes by and does nothing.
     """
     from orchestrator.codec import open_codec
     from orchestrator.errors import UsageError
@@ -37,6 +48,8 @@ def command(session: Session, topic: str, partition: int, offset: int, reason: s
 
     if not reason.strip():
         raise UsageError("--reason is kept for ever: say why")
+    if (timer is None) != (due is None):
+        raise UsageError("--timer and --due belong together: the worker's alarm prints both")
     topology = Topology(session.settings)
     inputs = topology.names("events", "timeline")
     if topic not in inputs:
@@ -46,12 +59,13 @@ def command(session: Session, topic: str, partition: int, offset: int, reason: s
         raise UsageError(f"{topic} has no partition {partition}")
     codec = open_codec(session.settings)
     codec.prepare({topic: logical})
-    order = Skip(partition=partition, offset=offset, reason=reason)
+    order = Skip(partition=partition, offset=offset, reason=reason, timer=timer, due=due)
     at = order_skip(session.settings, codec, topic, order)
     session.output.result(
-        {"topic": topic, "partition": partition, "offset": offset, "order": at},
+        {"topic": topic, "partition": partition, "offset": offset, "timer": timer, "order": at},
         lambda console: console.print(
-            f"{topic} [{partition}]: offset {offset} will be passed over; the order lies at {at}.\n"
+            f"{topic} [{partition}]: {f'a timer of {timer} at ' if timer else ''}offset {offset} will "
+            f"be passed over; the order lies at {at}.\n"
             "If the partition is held there, it goes on within some seconds; see /readyz.",
             markup=False,
         ),

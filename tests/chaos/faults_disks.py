@@ -1,0 +1,102 @@
+"""Faults of a worker's disk: empty, damaged, full."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+from deployment import Deployment, Violation
+from faults_workers import MOMENT_S, a_worker
+from injected import Injected
+
+SMALL_MB = 48
+
+
+def empty_disk(deployment: Deployment) -> Injected:
+    """SIGKILL, and the disk is gone."""
+    slot = a_worker(deployment)
+    deployment.end(slot, signal.SIGKILL)
+    deployment.wipe(slot)
+    deployment.launch(slot)
+    return Injected(f"worker {slot}")
+
+
+def flipped_byte(deployment: Deployment) -> Injected:
+    """SIGKILL, and a byte of RocksDB is another."""
+
+    def flip(victim: Path, at: int) -> None:
+        data = bytearray(victim.read_bytes())
+        data[at] ^= 0xFF
+        victim.write_bytes(data)
+
+    return _damage(deployment, "flipped", flip)
+
+
+def truncated_file(deployment: Deployment) -> Injected:
+    """SIGKILL, and a file of RocksDB is shorter."""
+    return _damage(deployment, "cut", os.truncate)
+
+
+def deleted_file(deployment: Deployment) -> Injected:
+    """SIGKILL, and a file of RocksDB is gone."""
+    return _damage(deployment, "removed", lambda victim, _: victim.unlink())
+
+
+def _damage(deployment: Deployment, how: str, do) -> Injected:
+    slot, chance = a_worker(deployment), deployment.random
+    deployment.end(slot, signal.SIGKILL)
+    files = [
+        file
+        for file in sorted(deployment.disk(slot).glob("*-*/*"))
+        if file.is_file()
+        and file.stat().st_size
+        and (file.suffix in {".sst", ".log"} or file.name.startswith(("MANIFEST", "CURRENT")))
+    ]
+    if files:
+        victim = chance.choice(files)
+        at = chance.randrange(victim.stat().st_size)
+        do(victim, at)
+    deployment.launch(slot)
+    if not files:
+        return Injected("nothing there", reached=False)
+    return Injected(f"worker {slot}: {how} {victim.parent.name}/{victim.name} at {at}")
+
+
+def disk_full(deployment: Deployment) -> Injected:
+    """No room is left on a worker's disk: it ends and says so, and goes on when there is room."""
+    slot = a_worker(deployment)
+    deployment.end(slot, signal.SIGKILL)
+    allowed = deployment.mount_small(slot, SMALL_MB)
+    deployment.launch(slot)
+    if not allowed:
+        return Injected("no tmpfs here", reached=False)
+    deployment.wait_healthy()
+    seen = len(deployment.log(slot))
+    ballast = deployment.disk(slot) / "ballast"
+    process, deadline = deployment.workers[slot], time.monotonic() + MOMENT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        _fill(ballast)
+        time.sleep(0.1)
+    ended = process.poll() is not None
+    time.sleep(deployment.random.random() * 3)  # meanwhile its supervisor may try again
+    deployment.supervise()
+    deployment.harmed = time.monotonic()
+    ballast.unlink()
+    told = deployment.log(slot)[seen:]
+    if ended and (process.returncode == 0 or "disk" not in told.lower()):
+        raise Violation(f"full disk: ended with {process.returncode} and said\n{told[-3000:]}")
+    return Injected(f"worker {slot} ended with {process.returncode}", ended)
+
+
+def _fill(ballast: Path) -> None:
+    with ballast.open("ab", buffering=0) as file:
+        for size in (1 << 20, 1 << 12, 1):
+            try:
+                while True:
+                    file.write(b"\1" * size)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
