@@ -9,6 +9,7 @@ goes on and names the refused ones in its answer.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import perf_counter, time
@@ -23,6 +24,7 @@ from orchestrator.errors import InputError, UnavailableError
 from orchestrator.kafka.definitions import DefinitionStore
 from orchestrator.kafka.inbox import InboxTable
 from orchestrator.kafka.topics import Logical, Topology
+from orchestrator.links import open_links
 from orchestrator.observability import get_logger
 from orchestrator.observability.pages import pages
 from orchestrator.settings import Settings
@@ -31,6 +33,8 @@ from orchestrator.sources.access import WriteKeys, key_of_header
 from orchestrator.sources.inbox_api import InboxApi
 from orchestrator.sources.intake import MAX_BODY, Intake, Taken, key_of_body
 from orchestrator.sources.mapping import Kind, Origin
+from orchestrator.sources.preferences.api import PreferencesApi
+from orchestrator.sources.preferences.offer import AppliedOffer
 from orchestrator.sources.producer import EventProducer
 from orchestrator.sources.profile import AppliedKinds
 from orchestrator.sources.webhooks.api import WebhookApi
@@ -41,6 +45,7 @@ MAX_IN_FLIGHT = 64 * 1024 * 1024
 RETRY_AFTER_S = "1"
 START_S = 60.0
 KINDS: tuple[Kind, ...] = ("track", "identify", "page", "screen", "group", "alias")
+PRODUCER = web.AppKey("producer", EventProducer)
 _NEEDS = ("events", "inbox", "definitions", "dead-letters")
 _WRITES: tuple[Logical, ...] = ("events", "inbox")
 _log = get_logger(__name__)
@@ -168,7 +173,7 @@ async def judge(request: web.Request, handler: Handler) -> web.StreamResponse:
     finally:
         resource = request.match_info.route.resource
         route = resource.canonical if resource else "other"
-        metrics.request_seconds.labels(route, str(status)).observe(perf_counter() - started)
+        metrics.seconds(route, status).observe(perf_counter() - started)
     return response
 
 
@@ -229,6 +234,7 @@ async def open_app(settings: Settings) -> AsyncIterator[web.Application]:
         app = web.Application(
             client_max_size=MAX_BODY, middlewares=[cors(settings.collector.cors_origins), judge]
         )
+        app[PRODUCER] = producer
         app.add_routes(collector.routes())
         if secret := settings.collector.inbox_secret:
             table = await asyncio.to_thread(InboxTable(settings, codec).start)
@@ -238,29 +244,52 @@ async def open_app(settings: Settings) -> AsyncIterator[web.Application]:
             inbox = InboxApi(topology, codec, table, producer, secret.reveal(), _wall)
             app.router.add_get("/v1/inbox/{token}", inbox.show)
             app.router.add_post("/v1/inbox/{token}/read", inbox.read)
+        if links := open_links(settings.links):
+            offer = AppliedOffer(store)
+            preferences = PreferencesApi(topology, codec, links, offer.get, producer, _wall)
+            app.add_routes(preferences.routes())
         yield app
 
 
 @asynccontextmanager
-async def serve(settings: Settings) -> AsyncIterator[int]:
+async def listening(app: web.Application, settings: Settings) -> AsyncIterator[int]:
     """Listen at ``collector.host`` and ``port``; yield the port (for port 0: which one)."""
-    async with open_app(settings) as app:
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, settings.collector.host, settings.collector.port)
-            await site.start()
-            port = int(runner.addresses[0][1])
-            _log.info("collecting", host=settings.collector.host, port=port)
-            yield port
-        finally:
-            await runner.cleanup()
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.collector.host, settings.collector.port)
+        await site.start()
+        port = int(runner.addresses[0][1])
+        _log.info("collecting", host=settings.collector.host, port=port)
+        yield port
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[int]:
+    """Open and listen; yield the port."""
+    async with open_app(settings) as app, listening(app, settings) as port:
+        yield port
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until ``stop`` is set; requests in flight come to an end."""
-    async with serve(settings):
-        await stop.wait()
+    """Serve until ``stop`` is set; requests in flight come to an end.
+
+    Raises:
+        FatalError: The Kafka client has failed for good; requests got 503 from then on.
+    """
+    async with open_app(settings) as app, listening(app, settings):
+        gc.collect()
+        gc.freeze()  # what is loaded stays: to look through it again and again would stop everything
+        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(app[PRODUCER].failure())]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
+        finally:
+            for one in waits:
+                one.cancel()
 
 
 def _wall() -> int:

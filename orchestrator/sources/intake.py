@@ -106,7 +106,7 @@ class Intake:
                 event = self._event(raw, kind, kinds, origin, clock)
                 taken.records.append(self.outgoing(event, kinds.key(event.identities)))
                 taken.accepted += 1
-                metrics.received.labels(origin.source, "accepted").inc()
+                metrics.accepted(origin.source).inc()
             except InputError as error:
                 taken.refused.append(Refusal(index, error.cause, str(error)))
                 if dead := self.refuse(raw, origin, error, received):

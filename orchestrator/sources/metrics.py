@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from orchestrator.observability.metrics import SHORT_S
@@ -22,4 +24,33 @@ request_seconds = Histogram(
 )
 in_flight_bytes = Gauge(
     "orchestrator_collect_in_flight_bytes", "Bodies of requests that are not answered yet."
+)
+
+
+@cache  # a look-up by labels costs more than counting does; there are few sources and routes
+def accepted(source: str) -> Counter:
+    """Return the counter of what a source sent and Kafka took."""
+    return received.labels(source, "accepted")
+
+
+@cache
+def seconds(route: str, status: int) -> Histogram:
+    """Return the histogram of one route's answers with one status."""
+    return request_seconds.labels(route, str(status))
+
+
+connect_skipped = Counter(
+    "orchestrator_connect_skipped",
+    "Records of a topic in which no mapping saw an event: no `if` held, or tombstones.",
+    ["topic"],
+)
+connect_lag_records = Gauge(
+    "orchestrator_connect_lag_records",
+    "Records of a topic that connect has not read yet.",
+    ["topic", "partition"],
+)
+connect_waiting = Gauge(
+    "orchestrator_connect_waiting_partitions",
+    "Partitions of a topic that wait for a schema, the catalog or Kafka.",
+    ["topic"],
 )

@@ -92,7 +92,7 @@ class WebhookApi:
             for event, key in zip(events, keys, strict=True):
                 taken.records.append(self._intake.outgoing(event, key))
                 taken.accepted += 1
-                metrics.received.labels(origin.source, "accepted").inc()
+                metrics.accepted(origin.source).inc()
         return taken
 
     def _refuse(
