@@ -243,6 +243,7 @@ class Stack:
                 },
                 "inbox_secret": os.urandom(16).hex(),
             },
+            "links": {"url": f"http://127.0.0.1:{collector}", "secret": os.urandom(16).hex()},
             "deliver": {
                 "email": smtp,
                 "inapp": {"sender": "inapp"},

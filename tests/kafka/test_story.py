@@ -6,8 +6,10 @@ One deployment in log clock mode plays them all, one customer after the other, l
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 
@@ -15,6 +17,7 @@ from orchestrator.cli.demo.narration import Narrator
 from orchestrator.cli.demo.story import Story
 from orchestrator.cli.output import Output
 from orchestrator.errors import CouldNotRun
+from orchestrator.links import open_links
 from orchestrator.testing.caller import Caller
 from orchestrator.testing.observer import Observer
 from orchestrator.testing.stack import Stack
@@ -148,6 +151,50 @@ def test_twin_sent_but_not_accepted_is_cancelled_and_the_sink_drops_it(stack, ob
     assert dropped.properties["action_id"] == sent.action_id
     assert dropped.properties["reason"] == "cancel"
     assert mail_to(stack, "dora") == []
+
+
+def test_twin_unsubscribes_by_the_link_in_her_mail(stack, observer):
+    """Looking changes nothing; one click does: no follow-up, and the reason is her own word."""
+    when = at("2026-08-03T10:00:00+02:00")
+    sign_up(stack, "uma", when)
+    observer.wait_decision("sent", "why-acme", "email", customer="uma")
+    observer.wait_event("message.accepted", customer="uma")
+    (mail,) = [mail for mail in stack.mail.messages if "uma@" in str(mail["to"])]
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link = str(mail["List-Unsubscribe"]).strip("<>")
+    with urlopen(link) as page:  # noqa: S310 - a mailbox's scanner, on our own address
+        assert b"Unsubscribe?" in page.read()
+    said = {"timestamp": datetime.fromtimestamp((when + HOUR) / 1000, UTC).isoformat()}
+    click = f"{link}?{urlencode(said)}"
+    with urlopen(click, b"List-Unsubscribe=One-Click") as page:  # noqa: S310 - our own address
+        assert b"You are unsubscribed" in page.read()
+    event = observer.wait_event("message.unsubscribed", customer="uma")
+    assert event.properties["category"] == "education"
+    shown = json.loads(stack.run("customer", "show", "uma", "--output", "json"))
+    assert [(one["channel"], one["granted"]) for one in shown["consent"]] == [("email", False)]
+    observer.tick(when + 5 * 24 * HOUR)
+    refused = observer.wait_decision("suppressed", "follow-up", customer="uma")
+    assert refused.reason == "no_consent"
+    assert len(mail_to(stack, "uma")) == 1
+
+
+def test_twin_revokes_before_the_sink_has_sent(stack, observer):
+    """Who says no while a mail is on its way to the sink does not get it."""
+    stack.stop("deliver-email")
+    when = at("2026-09-07T10:00:00+02:00")
+    sign_up(stack, "vera", when)
+    sent = observer.wait_decision("sent", "why-acme", customer="vera")
+    links = open_links(stack.settings.links)
+    said = {"timestamp": datetime.fromtimestamp((when + HOUR) / 1000, UTC).isoformat()}
+    page_url = f"{links.preferences('vera')}?{urlencode(said)}"
+    with urlopen(page_url, b"education/email=no") as page:  # noqa: S310 - our own address
+        assert b"Thank you" in page.read()
+    observer.wait_event("consent.revoked", customer="vera")
+    observer.wait("the cancel action", lambda: "cancel" in _kinds(observer, sent.action_id))
+    stack.start("deliver", "email")
+    dropped = observer.wait_event("message.dropped", customer="vera")
+    assert dropped.properties["reason"] == "cancel"
+    assert mail_to(stack, "vera") == []
 
 
 def _kinds(observer, action_id):

@@ -1,0 +1,1 @@
+"""Unsubscribe links and the preference page: what a customer says about messages, as events."""
