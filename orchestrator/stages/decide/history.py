@@ -19,8 +19,15 @@ _SLACK_MS = 2 * DAY_MS
 
 
 def remember(customer: Customer, sent: Sent, catalog: Catalog) -> None:
-    """Append a send, and drop those that nothing can ask for any more."""
-    customer.sends.append(sent)
+    """Add a send, and drop those that nothing can ask for any more.
+
+    They are ordered by time, those of one instant by id: as a merge orders them.
+    """
+    sends = customer.sends
+    place = len(sends)
+    while place and (sends[place - 1].at, sends[place - 1].action) > (sent.at, sent.action):
+        place -= 1
+    sends.insert(place, sent)
     if len(customer.sends) > KEPT:
         trim(customer, sent.at, catalog)
 

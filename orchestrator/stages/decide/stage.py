@@ -15,6 +15,7 @@ from orchestrator.stages.decide.relevance import Relevance
 from orchestrator.stages.decide.seen import check_and_remember
 from orchestrator.stages.decide.state import Customer
 from orchestrator.stages.decide.turn import Turn
+from orchestrator.stages.decide.wakes import wake_all_pending
 from orchestrator.stages.decide.whens import rising
 from orchestrator.stages.protocol import Emit
 
@@ -167,6 +168,7 @@ class Decide:
         merging.settle_rivals(turn)
         switching.bring_entries(turn)
         order.follow_changes(turn)
+        wake_all_pending(turn)
         order.run(turn)
         return _finish(turn)
 

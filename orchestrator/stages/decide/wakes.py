@@ -69,6 +69,14 @@ def wake_pending(turn: Turn) -> None:
             turn.due.append(entry)
 
 
+def wake_all_pending(turn: Turn) -> None:
+    """Make due every deferred send: a merge may change whatever it was decided by.
+
+    Control, slots, what was sent before: so what is left does not depend on the order of merges.
+    """
+    turn.due = [entry for entry in turn.customer.entries if entry.pending is not None]
+
+
 def _touched(turn: Turn, entry: Entry, pending: Pending) -> bool:
     blocks = set(pending.blocks)
     if (
