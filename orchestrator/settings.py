@@ -208,6 +208,16 @@ class LinkSettings(Section, frozen=True, kw_only=True):
     ] = []
 
 
+class Connect(Section, frozen=True, kw_only=True):
+    """The reader of topics that exist already; which ones, sources/*.yaml say."""
+
+    topics: Annotated[
+        list[str], Meta(description="Those topics, for `topics acls`: what the role may read.")
+    ] = []
+    web_host: str = "127.0.0.1"
+    web_port: Annotated[Port, Meta(description="Of /livez, /readyz and /metrics; 0 = any.")] = 0
+
+
 class Sender(Section, frozen=True, kw_only=True, tag_field="sender"):
     """What all senders share."""
 
@@ -292,6 +302,7 @@ class Settings(Section, frozen=True, kw_only=True):
     clock: Clock = Clock()
     worker: Worker = Worker()
     collector: Collector = Collector()
+    connect: Connect = Connect()
     deliver: Annotated[
         dict[str, AnySender], Meta(description="Channel -> how its messages leave.")
     ] = {}

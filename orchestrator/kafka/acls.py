@@ -48,6 +48,7 @@ def grants(settings: Settings) -> dict[str, list[Grant]]:
     needs = _Needs(settings)
     return {
         "collect": needs.collect(),
+        "connect": needs.connect(),
         "load": needs.load(),
         "worker": needs.worker(),
         **{f"deliver {channel}": needs.deliver(channel) for channel in sorted(settings.deliver)},
@@ -74,6 +75,24 @@ class _Needs:
             self._reads("definitions", "the identities of the profile"),
             self._writes("dead-letters", "what cannot be mapped"),
             *self._looks("definitions", "inbox"),
+        ]
+
+    def connect(self) -> list[Grant]:
+        return [
+            *(
+                Grant(
+                    resource="topic",
+                    name=topic,
+                    operations=("Read", "Describe"),
+                    why="what mappings read",
+                )
+                for topic in self._settings.connect.topics
+            ),
+            self._writes("events", "what the records tell"),
+            self._reads("definitions", "the mappings, the identities of the profile"),
+            self._writes("dead-letters", "records that cannot be mapped"),
+            self._group("-connect", "Read", why="membership and positions"),
+            *self._looks("definitions"),
         ]
 
     def load(self) -> list[Grant]:

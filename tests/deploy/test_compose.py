@@ -19,7 +19,9 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict] = COMPOSE["services"]
 IMAGE = SERVICES["worker"]["image"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == IMAGE}
-ROLES = {name for name in OURS if OURS[name]["command"][0] in {"worker", "collect", "deliver"}}
+ROLES = {
+    name for name in OURS if OURS[name]["command"][0] in {"worker", "collect", "connect", "deliver"}
+}
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 VERSION = re.compile(r"^[\w./-]+:v?\d+\.\d+(\.\d+)?(-[\w.-]+)?$")
 
@@ -56,6 +58,8 @@ def web_port(name: str) -> int:
             return settings.worker.web_port
         case ["collect"]:
             return settings.collector.port
+        case ["connect"]:
+            return settings.connect.web_port
         case ["deliver", channel]:
             return settings.deliver[channel].web_port
         case _:
@@ -87,7 +91,7 @@ def test_every_variable_is_a_setting(name: str):
 def test_every_command_exists(name: str):
     """Each command is one that the command line knows."""
     words = [word for word in OURS[name]["command"] if re.fullmatch(r"[a-z-]+", word)]
-    verb = words[:1] if words[0] in {"worker", "collect", "deliver", "doctor"} else words
+    verb = words[:1] if words[0] in {"worker", "collect", "connect", "deliver", "doctor"} else words
     assert cli.run([*verb, "--help"]) == 0
 
 
@@ -125,6 +129,8 @@ def web_host(name: str) -> str:
     settings, command = settings_of(name), SERVICES[name]["command"]
     if command[0] == "deliver":
         return settings.deliver[command[1]].web_host
+    if command[0] == "connect":
+        return settings.connect.web_host
     return settings.worker.web_host if command[0] == "worker" else settings.collector.host
 
 
@@ -165,7 +171,7 @@ def test_roles_run_with_little_right(name: str):
     assert "USER 65532:65532" in DOCKERFILE
 
 
-@pytest.mark.parametrize("name", sorted(ROLES - {"collect"}))
+@pytest.mark.parametrize("name", sorted(ROLES - {"collect", "connect"}))
 def test_what_keeps_state_keeps_it_in_a_volume(name: str):
     mounts = dict(reversed(mount.split(":")[:2]) for mount in SERVICES[name]["volumes"])
     volume = mounts[settings_of(name).worker.data_dir]

@@ -1,0 +1,1 @@
+"""``connect``: records of topics that exist already -> Events, through ``sources/*.yaml``."""
