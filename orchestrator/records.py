@@ -130,6 +130,9 @@ class Skip(Struct, kw_only=True):
     partition: int
     offset: int
     reason: str
+    timer: str | None = None
+    """Whose timer; None = the record itself."""
+    due: int | None = None
 
 
 class Action(Struct, kw_only=True):
@@ -142,9 +145,6 @@ class Action(Struct, kw_only=True):
     message: str
     template: str
     content: dict[str, Value] = {}
-    timer: str | None = None
-    """Whose timer; None = the record itself."""
-    due: int | None = None
     address: str | None = None
     journey: str
     journey_version: str

@@ -183,14 +183,14 @@ class Changelog(Protocol):
         """The same for the stage's input partition."""
         ...
 
-    def read(
-        self, start: int, end: int, cancelled: Callable[[], bool]
-    ) -> Iterator[Sequence[ChangelogRecord]]:
-        """Yield committed records of [start, end) in batches; ends only when ``end`` is reached.
     def source_committed(self) -> int:
         """Return what the group has committed of the input; below 0 = nothing."""
         ...
 
+    def read(
+        self, start: int, end: int, cancelled: Callable[[], bool]
+    ) -> Iterator[Sequence[ChangelogRecord]]:
+        """Yield committed records of [start, end) in batches; ends only when ``end`` is reached.
 
         Raises:
             ChangelogStuck: Somebody's open transaction keeps the end out of sight.

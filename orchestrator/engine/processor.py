@@ -190,18 +190,6 @@ class Processor(Generic[S]):
         self._fire(key, entry, due, self.catalogs.newest)
         return True
 
-    def sweep(self, budget: int, now: int) -> int:
-        """Bring up to ``budget`` silent states to the newest catalog; return how many were seen."""
-        catalogs = self.catalogs
-        if catalogs.sweep is None or not catalogs.sweep_ready:
-            return 0
-        seen = 0
-        for raw in self._store.keys(catalogs.sweep):
-            if seen >= budget:
-                catalogs.sweep = raw
-                return seen
-            self._current(raw.decode(), now)
-            seen += 1
     def skip_timer(self, timer: bytes, reason: str) -> bool:
         """Pass over one timer by an operator's order, as if the stage had raised.
 
@@ -218,6 +206,18 @@ class Processor(Generic[S]):
         self._give_up(key, entry, due, self.catalogs.newest, Skipped(reason))
         return True
 
+    def sweep(self, budget: int, now: int) -> int:
+        """Bring up to ``budget`` silent states to the newest catalog; return how many were seen."""
+        catalogs = self.catalogs
+        if catalogs.sweep is None or not catalogs.sweep_ready:
+            return 0
+        seen = 0
+        for raw in self._store.keys(catalogs.sweep):
+            if seen >= budget:
+                catalogs.sweep = raw
+                return seen
+            self._current(raw.decode(), now)
+            seen += 1
         catalogs.swept()
         self.counters.swept += seen
         return seen
