@@ -9,6 +9,7 @@
     |-- PoisonError             this input can never be handled: dead letter, go on
     |   |-- DecodeError         bytes that are no record of ours
     |   |-- InputError          a record that breaks a rule (its ``cause`` is the closed reason)
+    |   |   `-- JoinRefused     two customers who must not become one: a guard, no broken input
     |   `-- OversizeError       a state or output beyond its limit
     |-- UnavailableError        something else is away: wait, pause, retry; never a dead letter
     |   |-- RegistryUnavailable
@@ -72,6 +73,12 @@ class InputError(PoisonError):
     """A record that breaks a rule of the design, for example ``unknown_customer``."""
 
     cause = "bad_input"
+
+
+class JoinRefused(InputError):  # noqa: N818 - reads as an outcome
+    """A guard of profile.yaml keeps two customers apart; says nothing about the input's health."""
+
+    cause = "join_refused"
 
 
 class OversizeError(PoisonError):

@@ -30,6 +30,31 @@ class IdentityKey(NamedTuple):
         return f"{self.kind}:{self.value}"
 
 
+class Owner(NamedTuple):
+    """A customer as identities know it; ``first_seen`` is log time, epoch ms."""
+
+    customer_id: str
+    first_seen: int
+
+    @property
+    def known(self) -> bool:
+        """Whether it stands for a primary identity, and is not provisional."""
+        return not self.customer_id.startswith(PROVISIONAL_PREFIX)
+
+    @property
+    def rank(self) -> tuple[bool, int, str]:
+        """Of customers who turn out to be one, the first in rank lives on.
+
+        A total order: every redirect leads to a better rank, so chains end and never close a circle.
+        """
+        return not self.known, self.first_seen, self.customer_id
+
+
+def may_join(one: Owner, other: Owner, *, merge_known: bool) -> bool:
+    """Whether two customers may become one: two that are known only where the profile allows it."""
+    return merge_known or not (one.known and other.known)
+
+
 def normalise(kind: str, value: str) -> str:
     """Return ``value`` as identities of ``kind`` are compared; empty if nothing is left."""
     value = value.strip()

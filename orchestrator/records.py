@@ -70,6 +70,8 @@ class Merge(Struct, kw_only=True):
     loser: str
     winner: str
     caused_by: str
+    first_seen: int = 0
+    """When the winner was first seen: part of its rank, should the loser have gone elsewhere."""
 
 
 class Absorb(Struct, kw_only=True):
@@ -79,6 +81,16 @@ class Absorb(Struct, kw_only=True):
     loser: str
     state: bytes
     state_version: int
+
+
+class Forget(Struct, kw_only=True):
+    """A person asked to be erased: everything under these ids goes. Key: a row of the identities, or
+    ``customer:ID``; on the timeline the customer id.
+    """
+
+    order_id: str
+    customer_ids: list[str]
+    """The customer, and all who were merged into them."""
 
 
 class Tick(Struct):
@@ -239,6 +251,7 @@ Record = (
     | Link
     | Merge
     | Absorb
+    | Forget
     | Tick
     | CatalogSwitch
     | Model

@@ -132,7 +132,7 @@ def audit(
 
     topology, codec = Topology(settings), open_codec(settings)
     codec.prepare(topology.names(*WRITTEN))
-    run: Any = Identify()
+    run: Any = Identify(settings.app.id)
     outputs: tuple[str, ...] = ()
     if stage == "decide":
         run = Decide(assume_accepted=settings.worker.assume_accepted)

@@ -167,8 +167,9 @@ def _events(
 
 
 def _show(console: Console, tally: Tally, seconds: float) -> None:
+    merged = f" ({tally.merges:,} merged)" if tally.merges else ""
     console.print(
-        f"{tally.events:,} events of {tally.customers:,} customers in {seconds:.1f} s",
+        f"{tally.events:,} events of {tally.customers:,} customers{merged} in {seconds:.1f} s",
         markup=False,
     )
     for title, counts in (

@@ -61,7 +61,10 @@ def run(settings: Settings) -> None:
     codec = open_codec(settings)
     _prepare(codec, topology)
     with DefinitionStore(settings, codec) as definitions:
-        stages = (Identify(), Decide(assume_accepted=settings.worker.assume_accepted))
+        stages = (
+            Identify(settings.app.id),
+            Decide(assume_accepted=settings.worker.assume_accepted),
+        )
         resolve = catalog_resolver(definitions)
         serve(lambda: build_app(settings, stages, codec, resolve, on_fatal=die))
 

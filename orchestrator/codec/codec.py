@@ -22,6 +22,7 @@ from orchestrator.records import (
     Definition,
     Delivery,
     Event,
+    Forget,
     Inbox,
     Link,
     Merge,
@@ -32,8 +33,8 @@ from orchestrator.records import (
 )
 
 TOPIC_RECORDS: Mapping[str, tuple[type[Record], ...]] = {
-    "events": (Event, Link, CatalogSwitch, Skip),
-    "timeline": (Event, Merge, Absorb, CatalogSwitch, Model, Skip),
+    "events": (Event, Link, Forget, CatalogSwitch, Skip),
+    "timeline": (Event, Merge, Absorb, Forget, CatalogSwitch, Model, Skip),
     "actions": (Action,),
     "deliveries": (Delivery,),
     "inbox": (Inbox,),

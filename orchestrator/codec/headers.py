@@ -21,6 +21,7 @@ from orchestrator.records import (
     Definition,
     Delivery,
     Event,
+    Forget,
     Inbox,
     Link,
     Merge,
@@ -132,6 +133,8 @@ def _identity(  # noqa: C901, PLR0911, PLR0912 - a table of all records
             return record.merge_id, None
         case Absorb():
             return f"{record.merge_id}/absorb", None
+        case Forget():
+            return record.order_id, None
         case CatalogSwitch():
             return record.catalog, None
         case Definition():

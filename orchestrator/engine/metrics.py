@@ -15,7 +15,14 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from orchestrator.engine.engine import Engine
-from orchestrator.engine.ports import ActionTally, DeadTally, DecisionTally, Snapshot, TaskId
+from orchestrator.engine.ports import (
+    ActionTally,
+    DeadTally,
+    DecisionTally,
+    MergeTally,
+    Snapshot,
+    TaskId,
+)
 from orchestrator.engine.slots import Slot, Status
 from orchestrator.engine.task import PartitionTask
 from orchestrator.observability import metrics
@@ -49,6 +56,8 @@ class CommitObserver:
                     metrics.decisions.labels(*tally).inc(count)
                 case ActionTally():
                     metrics.actions.labels(tally.channel, tally.kind).inc(count)
+                case MergeTally():
+                    metrics.merges.labels(stage).inc(count)
                 case DeadTally():
                     metrics.dead_letters.labels(*tally).inc(count)
                 case None:

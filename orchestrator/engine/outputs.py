@@ -10,11 +10,12 @@ from orchestrator.engine.ports import (
     DecisionTally,
     Envelope,
     Headers,
+    MergeTally,
     Output,
     TopicNames,
 )
 from orchestrator.errors import OversizeError
-from orchestrator.records import Action, Decision
+from orchestrator.records import Action, Decision, Merge
 from orchestrator.stages.protocol import Emit
 
 
@@ -51,7 +52,7 @@ class OutputEncoder:
         return outputs
 
 
-def _tally(emit: Emit) -> ActionTally | DecisionTally | None:
+def _tally(emit: Emit) -> ActionTally | DecisionTally | MergeTally | None:
     record = emit.record
     if record is None:
         return None
@@ -59,4 +60,6 @@ def _tally(emit: Emit) -> ActionTally | DecisionTally | None:
         return DecisionTally(record.journey or "", record.outcome, record.reason or "")
     if isinstance(record, Action):
         return ActionTally(record.channel, record.kind, record.caused_by.startswith("timer:"))
+    if isinstance(record, Merge):
+        return MergeTally()
     return None

@@ -86,6 +86,10 @@ class ActionTally(NamedTuple):
     timer: bool
 
 
+class MergeTally(NamedTuple):
+    """Two customers turned out to be one."""
+
+
 class DeadTally(NamedTuple):
     """What a dead letter is counted as; ``role`` is the stage."""
 
@@ -102,7 +106,7 @@ class Output(NamedTuple):
     headers: list[tuple[str, bytes]]
     timestamp: int
     """Log time of the cause, epoch ms."""
-    tally: DecisionTally | ActionTally | DeadTally | None = None
+    tally: DecisionTally | ActionTally | MergeTally | DeadTally | None = None
     """What it counts as when it has committed; None = nothing."""
 
 

@@ -23,13 +23,24 @@ from orchestrator.errors import (
     DecodeError,
     FatalError,
     InputError,
+    JoinRefused,
     OversizeError,
     PoisonError,
     UnavailableError,
 )
 from orchestrator.observability import get_logger
 from orchestrator.partitioning import partition_for
-from orchestrator.records import Absorb, CatalogSwitch, Event, Link, Merge, Model, Skip, Tick
+from orchestrator.records import (
+    Absorb,
+    CatalogSwitch,
+    Event,
+    Forget,
+    Link,
+    Merge,
+    Model,
+    Skip,
+    Tick,
+)
 from orchestrator.stages.catalog import Catalog
 from orchestrator.stages.protocol import Emit, GivesUp, Input, S, Stage
 
@@ -114,6 +125,7 @@ class Processor(Generic[S]):
         self.catalogs = catalogs
         self.counters = Counters()
         self.dead_letters = 0
+        """What speaks of a schema break upstream when there is much of it."""
         self.outputs: list[Output] = []
         self.stale: list[bytes] = []
         """Index entries found superseded."""
@@ -138,7 +150,7 @@ class Processor(Generic[S]):
         try:
             decoded = self._tools.decoder.decode(record.value)
             match decoded:
-                case Event() | Link() | Merge() | Absorb():
+                case Event() | Link() | Merge() | Absorb() | Forget():
                     item = self._input(record, decoded)
                     key = self._stage.key(item)
                     if not key or key.startswith("\0"):
@@ -241,7 +253,7 @@ class Processor(Generic[S]):
 
     # --------------------------------------------------------------------------- internals
 
-    def _input(self, record: LogRecord, decoded: Event | Link | Merge | Absorb) -> Input:
+    def _input(self, record: LogRecord, decoded: Event | Link | Merge | Absorb | Forget) -> Input:
         if record.key is None:
             raise InputError("a record without a key", cause="no_key")
         if not self.counters.events & SAMPLE:
@@ -384,7 +396,8 @@ class Processor(Generic[S]):
         self._count_dead(error)
 
     def _count_dead(self, error: BaseException) -> None:
-        self.dead_letters += 1
+        if not isinstance(error, JoinRefused):  # a poisoned identity must not hold a sound stage
+            self.dead_letters += 1
         cause = deadletters.cause_of(error)
         self.counters.dead[cause] = self.counters.dead.get(cause, 0) + 1
 

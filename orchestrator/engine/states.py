@@ -1,6 +1,6 @@
 """The decoded states of one partition: a write-back cache over the store.
 
-A state's value is ``due`` (8 bytes, big-endian) + the stage's bytes. It is encoded after every
+A state's value is ``due`` (8 bytes, big-endian) + the stage's bytes, or empty: the row goes. It is encoded after every
 input that is accepted, not once per checkpoint: so its size is known before the input counts, and a
 stage that fails half-way is undone by decoding the value again.
 """
@@ -15,9 +15,11 @@ from orchestrator.engine.ports import StateWrite, Store
 from orchestrator.engine.timers import due_of
 from orchestrator.stages.protocol import S, Stage
 
+ERASED = b""
+
 
 class Entry(Generic[S]):
-    """One cached state. ``value`` is None while the store holds the same."""
+    """One cached state. ``value`` is None while the store holds the same, empty when it is erased."""
 
     __slots__ = ("share", "state", "stored_due", "value")
 
@@ -63,23 +65,29 @@ class States(Generic[S]):
                 state = self._stage.decode(value[8:])
                 entry = Entry(state, due_of(value), metas.state_hash(raw, value))
             self._cache[key] = entry
+        elif entry.value == ERASED:  # it begins anew, as it would after a restart
+            entry.state = self._new(key, ordinal)
         return entry
 
     def cached(self, key: str) -> Entry[S] | None:
-        """Return the entry of ``key`` if it is decoded already."""
-        return self._cache.get(key)
+        """Return the entry of ``key`` if it is decoded already, and there is one."""
+        entry = self._cache.get(key)
+        return None if entry is None or entry.value == ERASED else entry
 
     def peek(self, key: str) -> S | None:
         """Return the state of a key that was seen, for reading only; leaves the cache alone."""
         entry = self._cache.get(key)
         if entry is not None:
+            if entry.value == ERASED:
+                return None
             return entry.state if entry.value is not None or entry.share else None
         value = self._store.get(key.encode())
         return None if value is None else self._stage.decode(value[8:])
 
     def value_of(self, state: S) -> bytes:
         """Return the bytes of a state as they will be stored."""
-        return state.due.to_bytes(8, "big") + self._stage.encode(state)
+        data = self._stage.encode(state)
+        return state.due.to_bytes(8, "big") + data if data else ERASED
 
     def accept(self, key: str, entry: Entry[S], value: bytes) -> None:
         """Take the state as it is now, with ``value`` its bytes."""
@@ -91,6 +99,8 @@ class States(Generic[S]):
         value = entry.value if entry.value is not None else self._store.get(key.encode())
         if value is None:  # it was never accepted: as if it had not been asked for
             self._cache.pop(key, None)
+            entry.state = self._new(key, ordinal)
+        elif value == ERASED:
             entry.state = self._new(key, ordinal)
         else:
             entry.state = self._stage.decode(value[8:])
@@ -115,11 +125,12 @@ class States(Generic[S]):
             raw, value = key.encode(), entry.value
             if value is None:  # pragma: no cover - accept() sets both
                 continue
-            share = metas.state_hash(raw, value)
+            kept = value or None
+            share = metas.state_hash(raw, kept)
             checksum = metas.add_to_checksum(checksum, share)
             change += share - entry.share
-            writes.append(StateWrite(raw, value, entry.stored_due))
-            entry.share, entry.stored_due = share, due_of(value)
+            writes.append(StateWrite(raw, kept, entry.stored_due))
+            entry.share, entry.stored_due = share, due_of(kept) if kept else 0
         self.digest = metas.add_to_digest(self.digest, change)
         self._flushing, self._dirty = self._dirty, {}
         return writes, checksum
@@ -128,7 +139,11 @@ class States(Generic[S]):
         """The snapshot is in the store: its values need not be kept, its states may be evicted."""
         dirty = self._dirty
         for key, entry in self._flushing.items():
-            if key not in dirty:
+            if key in dirty:
+                continue
+            if entry.value == ERASED:
+                del self._cache[key]
+            else:
                 entry.value = None
         self._flushing = {}
         surplus = len(self._cache) - self._limit

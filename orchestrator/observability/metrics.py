@@ -55,6 +55,12 @@ actions = Counter(
     "Actions that left for a channel, by kind: send, cancel.",
     ["channel", "kind"],
 )
+merges = Counter(
+    "orchestrator_merges",
+    "Two customers turned out to be one: found by identify, or by decide where a loser had gone before. "
+    "What guards refuse is a dead letter: blocked_identity, known_customers, join_limit.",
+    ["stage"],
+)
 event_to_action_seconds = Histogram(
     "orchestrator_event_to_action_seconds",
     "From the append of an event to the timeline to the commit of the action that it caused.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from orchestrator.records import Absorb, Event, Link, Merge, Model, Record
+    from orchestrator.records import Absorb, Event, Forget, Link, Merge, Model, Record
     from orchestrator.stages.catalog import Catalog
 
 S = TypeVar("S", bound="State")
@@ -31,7 +31,7 @@ class Input(Struct, kw_only=True):
     """
 
     key: str
-    record: Event | Link | Merge | Absorb | Model
+    record: Event | Link | Merge | Absorb | Forget | Model
     raw: bytes = b""
     backfill: bool = False
     trace: str | None = None
@@ -100,7 +100,10 @@ class Stage(Protocol[S]):
         ...
 
     def encode(self, state: S) -> bytes:
-        """Return version byte + MessagePack; a function of the state alone."""
+        """Return version byte + MessagePack; a function of the state alone.
+
+        Empty: there is nothing to keep, the row is deleted.
+        """
         ...
 
     def decode(self, data: bytes) -> S:

@@ -15,7 +15,7 @@ from orchestrator.stages.decide.pipeline import holdout_key
 from orchestrator.stages.decide.state import Customer, Profile, Statement, TraitState
 from orchestrator.stages.decide.values import fit
 from orchestrator.stages.decide.windows import EXACT
-from orchestrator.stages.identify.state import Identity
+from orchestrator.stages.identify.state import Identity, row_key
 
 if TYPE_CHECKING:
     from orchestrator.expressions.scope import Value
@@ -29,7 +29,7 @@ def settle(pipeline: Pipeline, customer: Given, catalog: Catalog, now: int) -> N
     primary = catalog.identities.primary
     for kind, value in {**customer.identities, primary: customer.id}.items():
         identity = Identity(customer_id=customer.id, first_seen=now)
-        pipeline.identify.put(f"{kind}:{normalise(kind, value)}", identity)
+        pipeline.identify.put(row_key("", f"{kind}:{normalise(kind, value)}"), identity)
     state = Customer(first_seen=now, profile=_profile(customer, catalog, now))
     # As if this catalog had been in force all along: conditions are recorded and start nothing.
     pipeline.decide.stage.switch(customer.id, state, catalog, catalog, now)

@@ -17,6 +17,7 @@ import heapq
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from orchestrator.errors import PoisonError
+from orchestrator.records import Forget
 from orchestrator.stages.protocol import Emit, Input, Stage, State
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Harness(Generic[S]):
         """Instant of the earliest timer; 0 = none."""
         while self._timers:
             due, key = self._timers[0]
-            if self.states[key].due == due:
+            if key in self.states and self.states[key].due == due:
                 return due
             heapq.heappop(self._timers)
         return 0
@@ -99,6 +100,8 @@ class Harness(Generic[S]):
                 self.states[key] = self.stage.decode(before)
             return outputs
         self._keep(key, state)
+        if isinstance(item.record, Forget) and not self.stage.encode(state):
+            del self.states[key]
         outputs.extend(Output(self.now, emit) for emit in emits)
         return outputs
 

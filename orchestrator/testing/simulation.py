@@ -28,6 +28,9 @@ class Tally(Struct, kw_only=True):
 
     events: int = 0
     customers: int = 0
+    """Those who were merged into another are not counted."""
+    merges: int = 0
+    """So many turned out to be another customer."""
     entries: dict[str, int] = field(default_factory=dict)
     """By journey."""
     exits: dict[str, int] = field(default_factory=dict)
@@ -89,7 +92,8 @@ def simulate(
 
     return Tally(
         events=number,
-        customers=len(pipeline.decide.states),
+        customers=sum(not one.redirect for one in pipeline.decide.states.values()),
+        merges=sum(bool(one.redirect) for one in pipeline.decide.states.values()),
         entries=of("entries"),
         exits=of("exits"),
         actions=of("actions"),

@@ -68,21 +68,22 @@ class CustomerReader:
             decisions=self._decisions(set(path)),
         )
 
-    def _row(self, table: str, key: str) -> bytes | None:
-        partition = partition_for(key.encode(), self._topology.partitions("timeline"))
+    def _row(self, table: str, key: str, placed_by: str) -> bytes | None:
+        partition = partition_for(placed_by.encode(), self._topology.partitions("timeline"))
         value = None
         topic = self._topology.changelog(table)
         for message in read_partition(self._settings, topic, partition):
             if message.key() == key.encode():
                 value = message.value()
-        return value[DUE_BYTES:] if value is not None else None
+        return value[DUE_BYTES:] if value else None
 
     def _state(self, customer_id: str) -> customers.Customer | None:
-        row = self._row("customers", customer_id)
+        row = self._row("customers", customer_id, customer_id)
         return customers.decode(row) if row is not None else None
 
     def _identity(self, identity: str) -> str | None:
-        row = self._row("identities", identity)
+        key = identities.row_key(self._settings.app.id, identity)
+        row = self._row("identities", key, identity)
         return identities.decode(row).customer_id if row is not None else None
 
     def _decisions(self, customer_ids: set[str]) -> list[Decision]:

@@ -39,7 +39,7 @@ def spec_of(topology: Topology, stage: str) -> StageSpec:
     from orchestrator.stages.decide import Decide
     from orchestrator.stages.identify import Identify
 
-    run: Any = Identify()
+    run: Any = Identify(topology.settings.app.id)
     if stage == "decide":
         run = Decide(assume_accepted=topology.settings.worker.assume_accepted)
     return StageSpec(run, topology.name(run.source), topology.partitions(run.source))

@@ -7,20 +7,24 @@ count as changes. Past events never start anything.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from orchestrator import ids
+from orchestrator.errors import JoinRefused
+from orchestrator.identities import Owner, may_join
 from orchestrator.records import Absorb, Merge
 from orchestrator.stages.decide import history, state
 from orchestrator.stages.decide.entries import MAX_PAST, end, forget, past_key
+from orchestrator.stages.decide.forgetting import clear
 from orchestrator.stages.decide.merge_profile import merge
 from orchestrator.stages.decide.state import Customer, Past
 from orchestrator.stages.protocol import Emit
 
 if TYPE_CHECKING:
-    from orchestrator.stages.catalog import Catalog
+    from orchestrator.stages.catalog import Catalog, Identities
     from orchestrator.stages.decide.turn import Turn
 
 
@@ -34,35 +38,40 @@ def export(key: str, customer: Customer, merge: Merge) -> list[Emit]:
         state=state.encode(customer),
         state_version=state.VERSION,
     )
-    _clear(customer)
-    customer.redirect = merge.winner
+    clear(customer)
+    customer.redirect, customer.winner_seen = merge.winner, merge.first_seen
     return [Emit(topic="timeline", key=merge.winner, record=absorb)]
 
 
-def _clear(customer: Customer) -> None:
-    """Leave nothing but the engine's own fields; what was here now lives at the winner."""
-    fresh = Customer(catalog=customer.catalog)
-    for name in Customer.__struct_fields__:
-        setattr(customer, name, getattr(fresh, name))
-
-
-def readdress(key: str, customer: Customer, merge: Merge) -> list[Emit]:
+def readdress(key: str, customer: Customer, merge: Merge, rules: Identities) -> list[Emit]:
     """Choose anew whom a merge of an already merged customer joins.
 
-    The loser's place is taken by the customer into which it went; known wins over provisional, then
-    the smaller id.
+    The loser's place is taken by the customer into which it went; the better in rank wins.
+
+    Raises:
+        JoinRefused: Both are known by now, and the profile keeps known customers apart.
     """
-    target = customer.redirect
-    if merge.winner in {target, key}:
+    target, other = (
+        Owner(customer.redirect, customer.winner_seen),
+        Owner(merge.winner, merge.first_seen),
+    )
+    if other.customer_id in {target.customer_id, key}:
         return []
-    winner, loser = sorted((target, merge.winner), key=_rank)
+    if not may_join(target, other, merge_known=rules.merge_known):
+        raise JoinRefused(
+            f"{key} is to join {other.customer_id}, but it already belongs to {target.customer_id}:"
+            f" both are known, and {rules.primary} keeps them apart (profile.yaml: merge_known)",
+            "known_customers",
+        )
+    winner, loser = sorted((target, other), key=attrgetter("rank"))
     anew = Merge(
-        merge_id=ids.merge_id(loser, winner, merge.caused_by),
-        loser=loser,
-        winner=winner,
+        merge_id=ids.merge_id(loser.customer_id, winner.customer_id, merge.caused_by),
+        loser=loser.customer_id,
+        winner=winner.customer_id,
+        first_seen=winner.first_seen,
         caused_by=merge.caused_by,
     )
-    return [Emit(topic="timeline", key=loser, record=anew)]
+    return [Emit(topic="timeline", key=loser.customer_id, record=anew)]
 
 
 def _rank(customer_id: str) -> tuple[bool, str]:

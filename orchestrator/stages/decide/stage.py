@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Literal, assert_never
 
 from orchestrator import ids
 from orchestrator.errors import InputError
-from orchestrator.records import Absorb, Event, Link, Merge, Model
-from orchestrator.stages.decide import merging, order, timers, trimming
+from orchestrator.records import Absorb, Event, Forget, Link, Merge, Model
+from orchestrator.stages.decide import forgetting, merging, order, timers, trimming
 from orchestrator.stages.decide import state as states
 from orchestrator.stages.decide import switch as switching
+from orchestrator.stages.decide.concerns import concern_of, moves_entries
 from orchestrator.stages.decide.entries import end, enter
-from orchestrator.stages.decide.relevance import Relevance
 from orchestrator.stages.decide.seen import check_and_remember
 from orchestrator.stages.decide.state import Customer
 from orchestrator.stages.decide.turn import Turn
@@ -38,7 +38,6 @@ class Decide:
 
     def __init__(self, *, assume_accepted: bool = False) -> None:
         self.assume_accepted = assume_accepted
-        self._relevance = Relevance()
 
     def key(self, item: Input) -> str:
         """Return the customer whose timeline ``item`` is part of."""
@@ -52,8 +51,8 @@ class Decide:
         return Customer()
 
     def encode(self, state: Customer) -> bytes:
-        """Return version byte + MessagePack."""
-        return states.encode(state)
+        """Return version byte + MessagePack; nothing for a customer of whom nothing is known."""
+        return b"" if forgetting.blank(state) else states.encode(state)
 
     def decode(self, data: bytes) -> Customer:
         """Inverse of ``encode``."""
@@ -69,10 +68,13 @@ class Decide:
                 return self._event(key, state, item, record, now, catalog)
             case Merge():
                 if state.redirect:
-                    return merging.readdress(key, state, record)
+                    return merging.readdress(key, state, record, catalog.identities)
                 return merging.export(key, state, record)
             case Absorb():
                 return self._absorb(key, state, item, record, now, catalog)
+            case Forget():
+                turn = self._turn(key, state, now, catalog, record.order_id, item.trace)
+                return forgetting.forget(turn, record)
             case Model():
                 return []  # nothing learns yet: ``choose`` takes the first eligible option
             case Link():
@@ -142,7 +144,11 @@ class Decide:
             return [_forward(state.redirect, item)]
         if state.first_seen == 0 and "customer" in event.identities:
             raise InputError(f"no customer {key!r} is known", "unknown_customer")
-        if not self._relevance.concerns(event.type, state, now, catalog):
+        if (
+            concern_of(catalog, event.type) is None
+            and state.first_seen
+            and not moves_entries(event.type, state, now, catalog)
+        ):
             check_and_remember(state.profile, event, now)
             return []
         turn = self._turn(key, state, now, catalog, event.event_id, item.trace)

@@ -242,6 +242,8 @@ class Customer(Struct, array_like=True, omit_defaults=True):
     """End of the latest arbitration window."""
     ever: dict[str, int] = {}
     """Message -> decided_at of its newest send that is no longer in ``sends``."""
+    winner_seen: int = 0
+    """When the customer of ``redirect`` was first seen, by identity: part of its rank."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -2,10 +2,9 @@
 
 One row per identity (``kind:value``). An event is looked up by its strongest identity, whose row
 lies in the partition of its key; the other identities hear of it by a ``Link`` record each, sent
-once. A row keeps its first owner for ever: that two owners are one customer is a merge, told by
-records and never by rewriting rows.
-
-Merges are not decided yet: a row notes in ``joined`` which other customers it was seen with.
+once. A row keeps its first owner for ever: that two owners are one customer is a ``Merge``, told to
+the loser on the timeline (who knows where he went before) and never by rewriting rows. Guards of
+profile.yaml keep customers apart; what they refuse is a dead letter (``joining.py``).
 """
 
 from __future__ import annotations
@@ -14,37 +13,51 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestrator import ids
 from orchestrator.errors import InputError
-from orchestrator.identities import CUSTOMER, strongest_first
+from orchestrator.identities import CUSTOMER, Owner, strongest_first
 from orchestrator.partitioning import partition_for
-from orchestrator.records import Event, Link
+from orchestrator.records import Event, Forget, Link
 from orchestrator.stages.identify import state as states
-from orchestrator.stages.identify.state import MAX_LINKS, Identity
+from orchestrator.stages.identify.forgetting import forget, revoke
+from orchestrator.stages.identify.joining import join
+from orchestrator.stages.identify.state import MAX_LINKS, Identity, row_key
 from orchestrator.stages.protocol import Emit
 
 if TYPE_CHECKING:
+    from orchestrator.identities import IdentityKey
     from orchestrator.stages.catalog import Catalog, Identities
     from orchestrator.stages.protocol import Input
 
 
 class Identify:
-    """See the module docstring and ``stages/protocol.py``."""
+    """See the module docstring and ``stages/protocol.py``.
+
+    Args:
+        salt: Of the rows' keys. The deployment's, and the same for ever.
+    """
 
     name: Literal["identify"] = "identify"
     source: Literal["events"] = "events"
     table: Literal["identities"] = "identities"
     sweeps: Literal[False] = False
 
-    def key(self, item: Input) -> str:
-        """Return the identity under which ``item`` lies in the log.
+    def __init__(self, salt: str = "") -> None:
+        self.salt = salt
 
-        Events that name the customer itself have no row: they share one empty one, so that receipts
-        do not fill the table.
+    def key(self, item: Input) -> str:
+        """Return the row of the identity under which ``item`` lies in the log.
+
+        What names the customer itself has no row: it shares an empty one, so that receipts do not
+        fill the table. An order to forget names the row.
         """
         if not item.key:
             raise InputError("a record needs its strongest identity, kind:value, as key", "bad_key")
-        if isinstance(item.record, Event) and CUSTOMER in item.record.identities:
-            return CUSTOMER
-        return item.key
+        match item.record:
+            case Event(identities=identities) if CUSTOMER in identities:
+                return CUSTOMER
+            case Forget():
+                return CUSTOMER if item.key.startswith(f"{CUSTOMER}:") else item.key
+            case _:
+                return row_key(self.salt, item.key)
 
     def new(self, key: str) -> Identity:
         """Return an identity that was never seen."""
@@ -62,17 +75,19 @@ class Identify:
     def apply(
         self, key: str, state: Identity, item: Input, now: int, catalog: Catalog
     ) -> list[Emit]:
-        """Send an event on to its customer, or take in a link.
+        """Send an event on to its customer, take in a link, or forget.
 
         Raises:
             InputError: ``no_identity``, ``bad_identity``, ``bad_link``, ``unexpected_record``.
+            JoinRefused: ``blocked_identity``, ``known_customers``, ``join_limit``.
         """
-        del key
         match item.record:
             case Event():
-                return _event(state, item, item.record, now, catalog.identities)
+                return self._event(key, state, item, item.record, now, catalog.identities)
             case Link():
-                return _link(state, item, item.record, catalog.identities)
+                return _link(key, state, item, item.record, now, catalog.identities)
+            case Forget():
+                return forget(state, item, item.record, now)
             case other:
                 raise InputError(
                     f"{type(other).__name__} records do not belong on the events topic",
@@ -89,44 +104,65 @@ class Identify:
         del key, state, old, new, at
         return []
 
+    # -- inside ---------------------------------------------------------------------------------
 
-def _event(state: Identity, item: Input, event: Event, now: int, rules: Identities) -> list[Emit]:
-    strongest, *others = strongest_first(event.identities, rules.primary, rules.also, rules.block)
-    if _misplaced(item, strongest.key):
-        return [_pass_on(item, "events", strongest.key)]
-    if strongest.kind == CUSTOMER:
-        return [_pass_on(item, "timeline", strongest.value)]
-    known = strongest.kind == rules.primary
-    if not state.customer_id:
-        state.customer_id = strongest.value if known else ids.provisional_id(strongest.key)
-        state.first_seen = now
-    # A row that is older than its kind's rank may have another owner: the primary value decides.
-    customer_id = strongest.value if known else state.customer_id
-    emits = [_pass_on(item, "timeline", customer_id)]
-    for other in others:
-        if other.key in state.links:
-            continue
-        state.links = [*state.links, other.key][-MAX_LINKS:]
-        link = Link(
-            a=strongest.key,
-            b=other.key,
-            customer_id=customer_id,
-            first_seen=state.first_seen,
-            caused_by=event.event_id,
+    def _event(
+        self, key: str, state: Identity, item: Input, event: Event, now: int, rules: Identities
+    ) -> list[Emit]:
+        strongest, *others = strongest_first(
+            event.identities, rules.primary, rules.also, rules.block
         )
-        emits.append(
-            Emit(
-                topic="events",
-                key=other.key,
-                record=link,
-                backfill=item.backfill,
-                trace=item.trace,
+        if _misplaced(item, strongest.key):
+            return [_pass_on(item, "events", strongest.key)]
+        if strongest.kind == CUSTOMER:
+            return [_pass_on(item, "timeline", strongest.value)]
+        owner, emits = _owner(key, state, strongest, now, rules)
+        emits.append(_pass_on(item, "timeline", owner.customer_id))
+        for other in others:
+            row = row_key(self.salt, other.key)
+            if row in state.links:
+                continue
+            state.links = [*state.links, row][-MAX_LINKS:]
+            link = Link(
+                a=strongest.key,
+                b=other.key,
+                customer_id=owner.customer_id,
+                first_seen=owner.first_seen,
+                caused_by=event.event_id,
             )
-        )
-    return emits
+            emits.append(
+                Emit(
+                    topic="events",
+                    key=other.key,
+                    record=link,
+                    backfill=item.backfill,
+                    trace=item.trace,
+                )
+            )
+        return emits
 
 
-def _link(state: Identity, item: Input, link: Link, rules: Identities) -> list[Emit]:
+def _owner(
+    key: str, state: Identity, identity: IdentityKey, now: int, rules: Identities
+) -> tuple[Owner, list[Emit]]:
+    """Return the customer of an event's strongest identity, and what must be told before it."""
+    if identity.key in rules.block:
+        # Everybody's: whom it belonged to before it was blocked gets no strangers' events.
+        return Owner(ids.provisional_id(identity.key), now), []
+    known = identity.kind == rules.primary
+    emits = []
+    if not state.customer_id:
+        state.customer_id = identity.value if known else ids.provisional_id(identity.key)
+        state.first_seen = now
+        emits = revoke(key, state)
+    # A row that is older than its kind's rank may have another owner: the primary value decides.
+    customer_id = identity.value if known else state.customer_id
+    return Owner(customer_id, state.first_seen), emits
+
+
+def _link(
+    key: str, state: Identity, item: Input, link: Link, now: int, rules: Identities
+) -> list[Emit]:
     kind, _, value = link.b.partition(":")
     if not value or kind == CUSTOMER or not link.customer_id:
         raise InputError(
@@ -136,18 +172,14 @@ def _link(state: Identity, item: Input, link: Link, rules: Identities) -> list[E
         )
     if _misplaced(item, link.b):
         return [_pass_on(item, "events", link.b)]
-    if rules.block & {link.a, link.b}:
-        state.refused += 1
-        return []
-    if not state.customer_id:
-        state.customer_id = value if kind == rules.primary else link.customer_id
-        state.first_seen = link.first_seen
-    if link.customer_id not in {state.customer_id, *state.joined}:
-        if len(state.joined) + 1 < rules.join_limit:
-            state.joined = [*state.joined, link.customer_id]
+    emits = []
+    if not state.customer_id and not rules.block & {link.a, link.b}:
+        if kind == rules.primary:
+            state.customer_id, state.first_seen = value, now
         else:
-            state.refused += 1
-    return []
+            state.customer_id, state.first_seen = link.customer_id, link.first_seen
+        emits = revoke(key, state)
+    return emits + join(state, link, item.trace, rules)
 
 
 def _misplaced(item: Input, key: str) -> bool:

@@ -1,6 +1,7 @@
-"""What is kept per identity: one row of the table ``identities``, key ``kind:value``.
+"""What is kept per identity: one row of the table ``identities``.
 
-Same rules of layout as ``stages.decide.state``.
+A row's key is a salted hash of ``kind:value``, so that the table names nobody and may remember whom
+it has to forget. Same rules of layout as ``stages.decide.state``.
 """
 
 from __future__ import annotations
@@ -8,26 +9,35 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from orchestrator import ids
 from orchestrator.errors import UnavailableError
 
 VERSION = 1
 MAX_LINKS = 64
 
 
+def row_key(salt: str, identity: str) -> str:
+    """Return the key of the row of ``kind:value``."""
+    return ids.make_id("identity", salt, identity)
+
+
 class Identity(Struct, array_like=True, omit_defaults=True):
-    """One identity. An empty ``customer_id`` is an identity that was never seen."""
+    """One identity. An empty ``customer_id`` is an identity that was never seen, or was forgotten."""
 
     due: int = 0
     catalog: int = 0
     customer_id: str = ""
     first_seen: int = 0
+    """When ``customer_id`` was first seen: the same in every row that names it."""
     links: list[str] = []
-    """``kind:value`` of identities already linked, oldest first, at most 64: a Link is sent once."""
+    """Rows already linked, oldest first, at most 64: a Link is sent once."""
     joined: list[str] = []
-    """Other customers that this identity was seen with, oldest first; with ``customer_id`` they are
-    at most ``join_limit``."""
+    """Other customers that this identity joined to its own, oldest first; with ``customer_id`` they
+    are at most ``join_limit``."""
     refused: int = 0
-    """Links that would have gone beyond ``join_limit``, or that touch a blocked identity."""
+    """No longer used: what is refused becomes a dead letter."""
+    forgotten: int = 0
+    """When it was erased on request: whoever has it next starts with all consent revoked as of then."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
