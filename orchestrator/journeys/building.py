@@ -146,16 +146,13 @@ def _catalog(
         if status.get(name, "live") in ("live", "paused")
     ]
     entries: dict[str, list[str]] = {}
-    by_trait: dict[str, list[str]] = {}
     absences: dict[str, list[str]] = {}
-    for journey in open_:
-        for type_ in journey.entry.on:
+    for journey in journeys.values():
+        for type_ in journey.entry.on:  # whatever its status: it says why it takes nobody in
             entries.setdefault(type_, []).append(journey.name)
+    for journey in open_:
         if journey.entry.absence_of is not None:
             absences.setdefault(journey.entry.absence_of, []).append(journey.name)
-        if journey.entry.when is not None:
-            for trait in sorted(journey.entry.when.references.traits):
-                by_trait.setdefault(trait, []).append(journey.name)
     feeds: dict[str, list[str]] = {}
     for trait_ in profile.traits.values():
         for type_ in dict.fromkeys([*trait_.on, *([trait_.down] if trait_.down else [])]):
@@ -174,7 +171,6 @@ def _catalog(
         counts=frozenset().union(*(each.references.counts for each in world.expressions)),
         lasts=frozenset().union(*(each.references.lasts for each in world.expressions)),
         entries_by_event=_frozen(entries),
-        entries_by_trait=_frozen(by_trait),
         entries_when=tuple(journey.name for journey in open_ if journey.entry.when is not None),
         absences_by_event=_frozen(absences),
         traits_by_event=_frozen(feeds),

@@ -8,7 +8,7 @@ where the design says that a day is 24 h: those are plain milliseconds (``_ms``)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -368,6 +368,8 @@ class Journey:
     """Derived: the event types that may move, end or be remembered by an entry."""
     watches: bool = field(init=False, repr=False, compare=False, default=False)
     """Derived: whether it has a condition (``when``) or a wait that follows what it reads."""
+    timed: bool = field(init=False, repr=False, compare=False, default=False)
+    """Derived: whether time alone may make one of these conditions true."""
 
     def __post_init__(self) -> None:
         """Index what an entry can react to, so that all other events cost it nothing."""
@@ -375,7 +377,7 @@ class Journey:
         if self.goal is not None:
             patterns.append(self.goal.pattern)
         types: set[str] = set()
-        watches = False
+        watches = timed = False
         for step in self.steps.values():
             if isinstance(step.do, WaitFor):
                 patterns.extend(step.do.patterns)
@@ -385,8 +387,10 @@ class Journey:
         for pattern in patterns:
             types.update(pattern.on)
             watches = watches or pattern.when is not None
+            timed = timed or (pattern.when is not None and pattern.when.watch is not None)
         object.__setattr__(self, "listens", frozenset(types))
         object.__setattr__(self, "watches", watches)
+        object.__setattr__(self, "timed", timed)
 
 
 # ------------------------------------------------------------------------------------- catalog
@@ -403,10 +407,9 @@ class Catalog:
 
     ``counts`` and ``lasts`` are what live expressions ask by ``count(type, window)`` and
     ``last(type)``, so that the profile keeps exactly those. ``entries_by_event`` is the index that
-    makes unrelated journeys free: event type -> names of the journeys that it may start (live or
-    paused, in order of name; a paused one refuses and says so). ``entries_by_trait`` does the same
-    for ``when``, ``absences_by_event`` for ``absence``; the two kinds left over, conditions that
-    read something other than traits, are in ``entries_when`` with all other ``when`` journeys.
+    makes unrelated journeys free: event type -> names of the journeys that it may start, in order of
+    name (one that is not live refuses and says so). ``absences_by_event`` does the same for
+    ``absence``, ``entries_when`` has those with ``when``; both leave out what drains or is stopped.
     """
 
     hash: str = ""
@@ -423,11 +426,12 @@ class Catalog:
     counts: frozenset[tuple[str, int]] = frozenset()
     lasts: frozenset[str] = frozenset()
     entries_by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    entries_by_trait: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     entries_when: tuple[str, ...] = ()
     absences_by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     traits_by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Event type -> traits that it feeds, ``down`` included; plain traits are not listed."""
+    derived: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """What a stage works out from all this, once; it lives as long as the catalog."""
 
     def journey(self, name: str, version: str) -> Journey | None:
         """Return the live definition if it is this version, else the pinned one."""

@@ -327,7 +327,6 @@ def test_indexes(everything):
     catalog = everything.catalog
     assert catalog.entries_by_event == {"cart.updated": ("cart",)}
     assert catalog.entries_when == ("warm",)
-    assert catalog.entries_by_trait == {"heat": ("warm",)}
     assert catalog.absences_by_event == {"page.viewed": ("quiet",)}
     assert catalog.traits_by_event["order.placed"] == (
         "first_total",
@@ -343,10 +342,13 @@ def test_indexes(everything):
 
 
 def test_status(everything):
-    """Paused journeys still listen (to refuse); draining and stopped ones do not."""
+    """What is not live still hears its entry events, to refuse and say why; conditions rest."""
     for word, listens in (("paused", True), ("draining", False), ("stopped", False)):
-        catalog = compile_catalog(by_name(everything), {"cart": word}, never)
-        assert ("cart.updated" in catalog.entries_by_event) is listens
+        status = dict.fromkeys(("cart", "warm", "quiet"), word)
+        catalog = compile_catalog(by_name(everything), status, never)
+        assert catalog.entries_by_event == {"cart.updated": ("cart",)}
+        assert ("warm" in catalog.entries_when) is listens
+        assert ("page.viewed" in catalog.absences_by_event) is listens
         assert catalog.status["cart"] == word
         assert catalog.hash != everything.catalog.hash
     assert compile_catalog(by_name(everything), {"cart": "live"}, never) == everything.catalog
