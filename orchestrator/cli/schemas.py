@@ -21,7 +21,7 @@ FINDINGS: Final = 1
 
 @click.group()
 def command() -> None:
-    """Check and register schemas."""
+    """Check, register and describe schemas."""
 
 
 @command.command(epilog="Example: orchestrator schemas check  (in CI, before an upgrade)")
@@ -76,6 +76,19 @@ def register(session: Session) -> None:
         for one, number in done
     ]
     session.output.result({"rule": contracts.RULE, "subjects": data}, as_text)
+
+
+@command.command(epilog="Example: orchestrator schemas asyncapi > asyncapi.yaml")
+@click.pass_obj
+def asyncapi(session: Session) -> None:
+    """Print the deployment as an AsyncAPI 3.0 document, schemas included.
+
+    Topics with their keys and retention, records, headers, and what each role reads and writes: to be
+    handed to the teams that produce events or consume actions. Needs neither Kafka nor a registry.
+    """
+    from orchestrator.kafka.asyncapi import as_yaml, document
+
+    click.echo(as_yaml(document(session.settings, embedded=True)), nl=False)
 
 
 def _wanted(settings: Settings) -> list[Contract]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -97,4 +98,7 @@ def test_an_earlier_version_reads_what_we_write(path: Path) -> None:
     ours = parse_schema(json.loads(schema_text(record)))
     read: Any = schemaless_reader(BytesIO(value[5:]), ours, parse_schema(earlier))
     fields = msgspec.to_builtins(sample)
+    for name, value in read.items():
+        if isinstance(value, datetime):
+            read[name] = round(value.timestamp() * 1000)
     assert read == {field["name"]: fields[field["name"]] for field in earlier["fields"]}
