@@ -46,6 +46,11 @@ YOUNG_OBJECTS: Final = 20_000
 all that the transaction under way keeps alive."""
 NO_PAGES_PORT: Final = 1
 """Faust wants one even where it opens none."""
+AFTERWARDS: Final = (
+    "its supervisor starts it again, and it goes on at its last checkpoint: nothing is lost. If it "
+    "ends again and again, see that entry in deploy/README.md"
+)
+"""What applies to every end, beside what the error itself says."""
 EXIT_FATAL: Final = 70
 EXIT_STOP_DEADLINE: Final = 75
 _log = get_logger(__name__)
@@ -256,7 +261,13 @@ def die(error: BaseException, code: int | None = None) -> NoReturn:
     """End the process at once; a supervisor starts it again."""
     if code is None:
         code = error.exit_code if isinstance(error, FatalError) else EXIT_FATAL
-    _log.critical("process ends", why=f"{type(error).__name__}: {error}", code=code, exc_info=error)
+    _log.critical(
+        "process ends",
+        why=f"{type(error).__name__}: {error}",
+        code=code,
+        remedy=AFTERWARDS,
+        exc_info=error,
+    )
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(code)

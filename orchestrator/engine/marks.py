@@ -12,6 +12,7 @@ import mmap
 from pathlib import Path
 
 from orchestrator.engine.ports import TaskId
+from orchestrator.engine.store import DiskRefused
 
 DEATHS = 3
 """So many deaths at one record or timer hold its partition."""
@@ -28,9 +29,13 @@ class Mark:
     """One task's note. Offsets are kept plus one: 0 is nowhere."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.truncate(_SIZE)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                # Written, not only made longer: a hole in a mapped file on a full disk is a SIGBUS.
+                file.write(bytes(max(0, _SIZE - file.tell())))
+        except OSError as error:
+            raise DiskRefused(path, error) from error
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _SIZE)
         self._whole = memoryview(self._map)

@@ -39,6 +39,24 @@ class StoreCorrupt(Exception):  # noqa: N818 - never leaves the engine
 
 _DAMAGE = ("Corruption", "No such file", "does not exist", "Invalid argument", "file is too short")
 """What RocksDB says of flipped, cut and missing files; not of locks, full disks and permissions."""
+_REFUSALS = (
+    "No space left",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "Input/output error",
+    "Permission denied",
+)
+
+
+class DiskRefused(FatalError):  # noqa: N818 - reads as a state
+    """The disk takes nothing more; the files on it are sound."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(
+            f"the disk under {path} takes nothing more ({error}). Make room there or give "
+            f"`worker.data_dir` a larger disk; the worker then goes on by itself, and nothing is "
+            f"lost: Kafka holds all that this disk holds"
+        )
 
 
 class RocksStore:
@@ -115,6 +133,8 @@ class RocksStore:
         if is_damage(error):
             self._damaged.touch()
             raise StoreCorrupt(f"{self._damaged.parent}: {error}") from error
+        if is_refusal(error):
+            raise DiskRefused(self._damaged.parent, error) from error
 
     def close(self) -> None:
         """Release the directory: everything that refers to it goes first, then it itself."""
@@ -136,6 +156,11 @@ def is_damage(error: Exception) -> bool:
     return "LOCK" not in text and any(word in text for word in _DAMAGE)
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether it speaks of a disk that is full, failing or closed to us."""
+    return any(word in str(error) for word in _REFUSALS)
+
+
 class Stores:
     """Opens the stores of a process under one directory."""
 
@@ -152,7 +177,10 @@ class Stores:
             FatalError: Somebody else has it open, or the disk fails.
         """
         path = self._path(task)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskRefused(path, error) from error
         damaged = path / "DAMAGED"
         if damaged.exists():
             raise StoreCorrupt(f"{path}: found damaged when it was last open")
@@ -172,7 +200,12 @@ class Stores:
                 raise FatalError(
                     f"{path} is in use: two workers must not share a data_dir ({text})"
                 ) from error
-            raise FatalError(f"cannot open {path}: {text}") from error
+            if is_refusal(error):
+                raise DiskRefused(path, error) from error
+            raise FatalError(
+                f"cannot open {path}: {text}. If nothing else helps, remove it: it is built again "
+                f"from the changelog"
+            ) from error
         return RocksStore(database, damaged)
 
     def wipe(self, task: TaskId) -> None:

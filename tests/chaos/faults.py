@@ -41,5 +41,7 @@ WEIGHTS = {"kill": 6, "kill_at_point": 8, "empty_disk": 3}
 """Of what is quick to do there is more; all else counts once."""
 KILLS = frozenset({"kill", "kill_at_point", "kill_for_good", "empty_disk"})
 """Each of them is a kill -9."""
+OF_THE_BROKER = frozenset({"broker_restart", "broker_kill", "broker_outage"})
+"""Strike every deployment on the broker."""
 SLOW = frozenset({"broker_outage", "deadly_record", "deadly_timer", "scale"})
 """Take a minute or so: not for the five of a test run."""

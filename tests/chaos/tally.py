@@ -6,6 +6,7 @@ A trial counts once its series has a verdict. What never came to its moment is n
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ class Tally:
     takeovers: dict[str, list[float]] = field(default_factory=dict)
     """Seconds from the harm until every partition runs again."""
     violations: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _series: dict[str, list[dict]] = field(default_factory=dict)
 
     @classmethod
@@ -52,10 +54,11 @@ class Tally:
         self._note({"series": series, "violation": violation, "events": events, "commit": commit})
 
     def _note(self, line: dict) -> None:
-        self._take(line)
-        if self.file is not None:
-            with self.file.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+        with self._lock:
+            self._take(line)
+            if self.file is not None:
+                with self.file.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
 
     def _take(self, line: dict) -> None:
         if "fault" in line:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from orchestrator.engine.ports import StateWrite, TaskId
 from orchestrator.engine.simulated import SimulatedStore
-from orchestrator.engine.store import StoreCorrupt, Stores
+from orchestrator.engine.marks import Mark
+from orchestrator.engine.store import DiskRefused, StoreCorrupt, Stores
 from orchestrator.errors import FatalError
 
 TASK = TaskId("decide", 3)
@@ -140,3 +141,18 @@ def test_damaged_files_are_found_or_harmless(tmp_path, kind, how):
         stores.open(TASK).close()
     finally:
         store.close()
+
+
+def test_a_disk_that_takes_nothing_more_is_named_with_what_to_do(tmp_path):
+    """The worker ends with it; damage would be rebuilt, but here the files are sound."""
+    store = Stores(tmp_path).open(TASK)
+    full = "IO error: No space left on device: While appending to file: 000004.log"
+    with pytest.raises(DiskRefused, match=r"worker\.data_dir.*nothing is\s+lost"), store._watched():
+        raise RuntimeError(full)
+    store.close()
+    Stores(tmp_path).open(TASK).close()
+    (tmp_path / "file").touch()
+    with pytest.raises(DiskRefused, match="Make room"):
+        Stores(tmp_path / "file").open(TASK)
+    with pytest.raises(DiskRefused, match="Make room"):
+        Mark(tmp_path / "file" / "mark")
