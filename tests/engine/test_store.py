@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.engine.marks import Mark
 from orchestrator.engine.ports import StateWrite, TaskId
 from orchestrator.engine.simulated import SimulatedStore
-from orchestrator.engine.marks import Mark
 from orchestrator.engine.store import DiskRefused, StoreCorrupt, Stores
 from orchestrator.errors import FatalError
 
