@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 CUSTOMER = "customer"
 """Reserved kind: names the customer id itself, is never linked, never creates a customer."""
+REFUSED_JOINS = frozenset({"blocked_identity", "known_customers", "join_limit"})
+"""Causes of dead letters that say: these two are kept apart. The events themselves went their way."""
 _CASELESS = frozenset({"email"})
 
 

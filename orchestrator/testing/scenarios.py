@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.identities import REFUSED_JOINS
 from orchestrator.ids import receipt_id
 from orchestrator.journeys.scenarios import (
     MESSAGE_OUTCOMES,
@@ -97,7 +98,11 @@ class _Run:
                 seen = self._line(line, number)
             except LookupError as error:
                 return self._failure(line, line.mark, str(error))
-            letters = self.pipeline.dead_letters[refused:]
+            letters = [
+                letter
+                for letter in self.pipeline.dead_letters[refused:]
+                if letter.cause not in REFUSED_JOINS
+            ]
             if letters:
                 text = f"a record was refused, {letters[0].cause}: {letters[0].text}"
                 return self._failure(line, line.mark, text)
