@@ -1,4 +1,4 @@
-"""Load files: events as they are, or records through mappings; gzipped ones too."""
+"""Load files: events as they are, or CSV, NDJSON, Parquet, Avro through mappings; gzipped texts too."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ PHASES = {
     "load": "loading",
     "wait": "waiting until the worker has read it",
 }
+
+FOREIGN = frozenset({".parquet", ".avro", ".csv"})
+"""Files that are never canonical events: each line of them would become a dead letter."""
 
 
 @click.command()
@@ -56,12 +59,14 @@ def command(
 ) -> None:
     """Load FILES of canonical events, one JSON object a line; continues where it was stopped.
 
-    With --mapping the files are other people's: those that the mapping names, or FILES. With
-    --clock log all events are sent in the order of their time, the time being the log's.
+    With --mapping the files are other people's (`format:` csv, ndjson, json, parquet, avro): those
+    that the mapping names, or FILES. With --clock log all events are sent in the order of their
+    time, the time being the log's.
 
     \b
     orchestrator load events.ndjson.gz --source shop
     orchestrator load --mapping sources/orders.yaml --data exports/
+    orchestrator load --mapping sources/history.yaml --backfill 2025.parquet
     orchestrator load --workspace journeys/ --clock log
     """  # noqa: D301 - click's mark for lines that stay lines
     from orchestrator.cli._mappings import kinds_of
@@ -116,6 +121,9 @@ def _inputs(
     if files and not mappings:
         if source is None:
             raise UsageError("name the source of these files with --source, or their --mapping")
+        for file in files:
+            if file.suffix in FOREIGN:
+                raise UsageError(f"{file} is no NDJSON of canonical events; name its --mapping")
         return [CanonicalFile(file, source) for file in files]
     if source is not None:
         raise UsageError("--source goes with files of canonical events; a mapping names its own")

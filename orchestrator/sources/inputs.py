@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from orchestrator.errors import InputError
+from orchestrator.errors import CouldNotRun, InputError
 from orchestrator.records import Event
 from orchestrator.sources.ndjson import file_identity, parse_line, read_lines
 from orchestrator.sources.sorting import TimedLine, in_order
@@ -17,6 +17,10 @@ REFUSED = -1
 """``TimedLine.part`` of a piece that cannot be mapped: its data are the original bytes."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Event).decode
+
+
+class BrokenFile(CouldNotRun):
+    """A file cannot be read on; the text says where. What stands before the place was given out."""
 
 
 class Piece(NamedTuple):

@@ -25,15 +25,16 @@ from msgspec import Struct
 from orchestrator.codec import Codec, headers_for
 from orchestrator.errors import CouldNotRun, InputError, UsageError
 from orchestrator.kafka.clients import bootstrap_servers, consumer_config, producer_config
-from orchestrator.kafka.dead_letters import dead_letter_headers
+from orchestrator.kafka.dead_letters import dead_letter_headers, fitted
 from orchestrator.kafka.definitions import read_definitions
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import Event
 from orchestrator.settings import Settings
 from orchestrator.sources import metrics
 from orchestrator.sources.identities import IdentityKinds
-from orchestrator.sources.inputs import Input, by_time
+from orchestrator.sources.inputs import BrokenFile, Input, by_time
 from orchestrator.sources.loadstate import LoadState, Mark
+from orchestrator.sources.mappings.mapper import MAX_EVENT
 from orchestrator.sources.producer import Outgoing
 from orchestrator.sources.profile import PROFILE
 
@@ -144,18 +145,21 @@ class Loader:
     def _load_one(self, input_: Input, mark: Mark) -> None:
         self._progress.begin("load", input_.size())
         done = mark.position
-        for number, piece in enumerate(input_.pieces(mark.position), 1):
-            try:
-                events = input_.events(piece)
-                keys = [self._kinds.key(event.identities) for event in events]
-            except InputError as error:
-                self._bury(input_, piece.offset, piece.data, error, mark)
-            else:
-                for event, key in zip(events, keys, strict=True):
-                    self._send(event, key, mark)
-            done = piece.end
-            if number % CHUNK_LINES == 0:
-                self._settle([input_], mark, done)
+        try:
+            for number, piece in enumerate(input_.pieces(mark.position), 1):
+                try:
+                    records = [self._record(event) for event in input_.events(piece)]
+                except InputError as error:
+                    self._bury(input_, piece.offset, piece.data, error, mark)
+                else:
+                    for event, record in records:
+                        self._send(event, record, mark)
+                done = piece.end
+                if number % CHUNK_LINES == 0:
+                    self._settle([input_], mark, done)
+        except BrokenFile:
+            self._settle([input_], mark, done)
+            raise
         self._settle([input_], mark, done)
 
     def _load_by_time(self, inputs: Sequence[Input], mark: Mark) -> None:
@@ -165,14 +169,11 @@ class Loader:
         def counted(total: int) -> None:
             self._progress.begin("load", total)
 
-        def check(event: Event) -> None:
-            self._kinds.key(event.identities)
-
-        for number, one in enumerate(by_time(inputs, check, counted), 1):
+        for number, one in enumerate(by_time(inputs, self._record, counted), 1):
             if number <= skip:
                 continue
             if one.event is not None:
-                self._send(one.event, self._kinds.key(one.event.identities), mark)
+                self._send(*self._record(one.event), mark)
             elif one.error is not None:
                 self._bury(one.input, one.offset, one.data, one.error, mark)
             done = number
@@ -180,11 +181,22 @@ class Loader:
                 self._settle(inputs, mark, done)
         self._settle(inputs, mark, done)
 
-    def _send(self, event: Event, key: str, mark: Mark) -> None:
+    def _record(self, event: Event) -> tuple[Event, Outgoing]:
+        """Return an event and its record.
+
+        Raises:
+            InputError: It has no usable identity, or is too large for Kafka and for a customer's state.
+        """
+        key = self._kinds.key(event.identities)
+        value = self._codec.encode(event, self._events)
+        if len(value) > MAX_EVENT:
+            raise InputError(f"an event may have {MAX_EVENT} bytes, not {len(value)}", "too_large")
         headers = headers_for(event, event.source, backfill=self._backfill)
         at = event.occurred_at if self._log_clock else 0
-        value = self._codec.encode(event, self._events)
-        self._produce(Outgoing(self._events, key.encode(), value, list(headers), at))
+        return event, Outgoing(self._events, key.encode(), value, list(headers), at)
+
+    def _send(self, event: Event, record: Outgoing, mark: Mark) -> None:
+        self._produce(record)
         mark.accepted += 1
         mark.last_time = max(mark.last_time, event.occurred_at)
         metrics.received.labels(event.source, "accepted").inc()
@@ -221,7 +233,8 @@ class Loader:
         headers = dead_letter_headers(
             ROLE, error.cause, str(error), topic=input_.path.name, offset=offset
         )
-        self._produce(Outgoing(self._dead_letters, None, data, list(headers)))
+        value, told = fitted(None, data, headers)
+        self._produce(Outgoing(self._dead_letters, None, value, list(told)))
         mark.refused += 1
         metrics.refused.labels(input_.source, error.cause).inc()
         metrics.received.labels(input_.source, "dead_letter").inc()

@@ -3,7 +3,7 @@
     {"type": "order.completed", "occurred_at": "2017-01-03T18:04:00Z",
      "identities": {"household_id": "1124"}, "properties": {"amount": 24.5}}
 
-``occurred_at`` is ISO 8601 with offset, or epoch ms. ``event_id`` and ``source`` may be left out: the id
+``occurred_at`` is ISO 8601 with offset, or epoch ms, after 1970. ``event_id`` and ``source`` may be left out: the id
 is then made of the source, the file and the line's byte offset, so that a line read again is a
 duplicate and not a new event. Nested properties are flattened, see ``flatten``.
 """
@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from orchestrator.errors import InputError
+from orchestrator.expressions.instants import MAX_INSTANT
 from orchestrator.ids import event_id
 from orchestrator.records import Event
 from orchestrator.sources.flatten import flatten
@@ -103,9 +104,15 @@ def parse_line(data: bytes, source: str, file: str, offset: int) -> Event:
 
 
 def _instant(value: int | str) -> int:
-    if isinstance(value, int):
-        return value
-    moment = datetime.fromisoformat(value)
+    at = value if isinstance(value, int) else _of_text(value)
+    if not 0 < at <= MAX_INSTANT:
+        # Kafka takes 0 for "now", and records have no time before 1970.
+        raise ValueError(f"occurred_at is {at} ms, outside the years 1970 to 9999")
+    return at
+
+
+def _of_text(text: str) -> int:
+    moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"occurred_at {value!r} has no offset; write 2026-03-01T09:00:00Z")
+        raise ValueError(f"occurred_at {text!r} has no offset; write 2026-03-01T09:00:00Z")
     return round(moment.timestamp() * 1000)

@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fastavro
+import pyarrow as pa
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from pyarrow import parquet
 
 from orchestrator.codec import open_codec
 from orchestrator.errors import UsageError
@@ -18,7 +21,7 @@ from orchestrator.records import Event
 from orchestrator.settings import Settings, load_settings
 from orchestrator.sources import load
 from orchestrator.sources.identities import IdentityKinds
-from orchestrator.sources.inputs import CanonicalFile
+from orchestrator.sources.inputs import BrokenFile, CanonicalFile
 from orchestrator.sources.load import Loader, Summary, prepare
 from orchestrator.sources.mappings import Mapper
 from orchestrator.sources.mappings.files import MappedFile
@@ -233,3 +236,92 @@ def test_records_through_a_mapping(
     assert dead[b"7,7\n"]["__connect.errors.cause"] == b"bad_line"
     with pytest.raises(UsageError, match="--again"):
         run(target, file, mapper=mapper)
+
+
+ROWS = {
+    "source": "warehouse",
+    "files": ["*"],
+    "events": [
+        {
+            "type": "order.completed",
+            "occurred_at": "record.at",
+            "identities": {"household_id": "string(record.who)"},
+            "properties": {"n": "record.n"},
+        }
+    ],
+}
+
+
+def as_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=7)
+
+
+def as_avro(path: Path, rows: list[dict[str, Any]]) -> None:
+    fields = [{"name": name, "type": ["null", "long"]} for name in ("n", "who", "at")]
+    schema = {"type": "record", "name": "Row", "fields": fields}
+    with path.open("wb") as file:
+        fastavro.writer(file, fastavro.parse_schema(schema), rows, sync_interval=40)
+
+
+@pytest.mark.parametrize(("format_", "write_rows"), [("parquet", as_parquet), ("avro", as_avro)])
+def test_rows_of_a_warehouse(
+    target: Settings, tmp_path: Path, format_: str, write_rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Resumed at the row behind the last kept one; a row that cannot be mapped is kept as JSON."""
+    monkeypatch.setattr(load, "CHUNK_LINES", 10)
+    mapper = Mapper(json.dumps(ROWS | {"format": format_}))
+    rows = [{"n": n, "who": n % 5, "at": 1_000_000 + n} for n in range(45)]
+    rows[5]["at"] = None
+    file = tmp_path / f"rows.{format_}"
+    write_rows(file, rows)
+    with pytest.raises(KeyboardInterrupt):
+        run(target, file, mapper=mapper, progress=Silent(2))
+    assert len(events(target)) == 19
+    summary = run(target, file, mapper=mapper)
+    assert (summary.accepted, summary.refused) == (44, 1)
+    found = sorted(one.properties["n"] for one in events(target))
+    assert found == [n for n in range(45) if n != 5]
+    [dead] = read(target, "dead-letters")
+    assert json.loads(dead.value()) == rows[5]
+    assert dict(dead.headers())["__connect.errors.offset"] == b"5"
+    with pytest.raises(UsageError, match="--again"):
+        run(target, file, mapper=mapper)
+
+
+def test_what_is_too_large_is_a_dead_letter(target: Settings, tmp_path: Path) -> None:
+    """Also what no broker takes: its beginning, and how large it was; the next line goes on."""
+    lines = [line(n, properties={"x": "y" * size}) for n, size in enumerate((300_000, 9_000_000))]
+    lines += [line(2), line(3, occurred_at=0), line(4, occurred_at="1969-12-31T23:59:59Z")]
+    summary = run(target, write(tmp_path / "a.ndjson", lines))
+    assert (summary.accepted, summary.refused) == (1, 4)
+    told: dict[int, tuple[dict[str, bytes], bytes]] = {}
+    for one in read(target, "dead-letters"):
+        headers = dict(one.headers())
+        told[int(headers["__connect.errors.offset"])] = (headers, one.value())
+    places = [sum(len(one) + 1 for one in lines[:number]) for number in (0, 1, 3, 4)]
+    causes = [told[place][0]["__connect.errors.cause"] for place in places]
+    assert causes == [b"too_large", b"too_large", b"bad_line", b"bad_line"]
+    assert told[places[0]][1] == lines[0].encode() + b"\n"
+    cut, whole = told[places[1]], len(lines[1]) + 1
+    assert cut[0]["__connect.errors.truncated"] == str(whole).encode()
+    assert lines[1].encode().startswith(cut[1])
+    said = told[places[2]][0]["__connect.errors.exception.message"].decode()
+    assert f"at byte {places[2]}: occurred_at is 0 ms" in said
+
+
+class Unreadable(CanonicalFile):
+    """A file that breaks off."""
+
+    def pieces(self, start: int = 0) -> Any:
+        yield from super().pieces(start)
+        raise BrokenFile("broken behind it")
+
+
+def test_what_stands_before_a_broken_place_is_loaded_once(target: Settings, tmp_path: Path) -> None:
+    codec = open_codec(target)
+    prepare(target, codec)
+    broken = Unreadable(write(tmp_path / "a.ndjson", [line(1), line(2)]), "shop")
+    for _ in range(2):
+        with pytest.raises(BrokenFile):
+            Loader(target, codec, KINDS, Silent()).run([broken], again=False, until=None)
+    assert sorted(one.properties["n"] for one in events(target)) == [1, 2]

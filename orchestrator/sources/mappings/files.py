@@ -8,11 +8,12 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.records import Event
-from orchestrator.sources.inputs import Piece, unpacked_size
+from orchestrator.sources.inputs import Piece
 from orchestrator.sources.mappings.groups import grouped
 from orchestrator.sources.mappings.lookups import check_columns, read_lookups
 from orchestrator.sources.mappings.mapper import Arrival, Mapper
 from orchestrator.sources.mappings.rows import CsvRows, JsonRows, NdjsonRows, Rows
+from orchestrator.sources.mappings.typed_rows import AvroRows, ParquetRows
 from orchestrator.sources.ndjson import file_identity
 
 
@@ -33,8 +34,7 @@ class MappedFile:
 
     def size(self) -> int | None:
         """See ``Input``."""
-        plain = self._mapper.format != "json" and not self._mapper.grouped
-        return unpacked_size(self.path) if plain else None
+        return None if self._mapper.grouped else self._rows.size
 
     def pieces(self, start: int = 0) -> Iterator[Piece]:
         """See ``Input``."""
@@ -64,6 +64,10 @@ def rows_of(path: Path, mapper: Mapper) -> Rows:
             return CsvRows(path, mapper.delimiter)
         case "ndjson":
             return NdjsonRows(path)
+        case "parquet":
+            return ParquetRows(path)
+        case "avro":
+            return AvroRows(path)
         case _:
             return JsonRows(path)
 

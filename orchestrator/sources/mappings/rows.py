@@ -16,7 +16,7 @@ import msgspec
 
 from orchestrator.errors import InputError, UsageError
 from orchestrator.expressions.records import Record
-from orchestrator.sources.inputs import Piece
+from orchestrator.sources.inputs import Piece, unpacked_size
 from orchestrator.sources.ndjson import open_lines, read_lines
 
 MAX_ROW: Final = 1024 * 1024
@@ -29,6 +29,8 @@ class Rows(Protocol):
 
     columns: tuple[str, ...] | None
     """The names of its fields, if the format knows them."""
+    size: int | None
+    """What the last ``end`` will be, if anybody knows."""
 
     def pieces(self, start: int = 0) -> Iterator[Piece]:
         """Yield the records from ``start``, which is an ``end``, on."""
@@ -53,6 +55,7 @@ class CsvRows:
     def __init__(self, path: Path, delimiter: str) -> None:
         self._path = path
         self._delimiter = delimiter
+        self.size = unpacked_size(path)
         first = next(_joined(path, 0), None)
         try:
             names = [] if first is None else self._cells(first.data.removeprefix(_BOM))[0]
@@ -102,6 +105,7 @@ class NdjsonRows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.size = unpacked_size(path)
 
     def pieces(self, start: int = 0) -> Iterator[Piece]:
         """See ``Rows``."""
@@ -117,6 +121,7 @@ class JsonRows:
     """One document: an object, or an array of objects. It is read into memory whole."""
 
     columns: tuple[str, ...] | None = None
+    size: int | None = None
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -122,6 +122,16 @@ class Lab:
     def dead_letters(self) -> list[Message]:
         return self.read(self.topology.name("dead-letters"))
 
+    def count(self) -> int:
+        """How many records the events topic holds, markers of transactions included."""
+        consumer = Consumer(consumer_config(self.settings, "test-reader"))
+        name = self.topology.name("events")
+        try:
+            found = [TopicPartition(name, one) for one in range(self.topology.partitions("events"))]
+            return sum(consumer.get_watermark_offsets(one, 30)[1] for one in found)
+        finally:
+            consumer.close()
+
     def left(self, *topics: str) -> int:
         """Records that the group has not committed."""
         consumer = Consumer(consumer_config(self.settings, group_of(self.settings)))
