@@ -65,7 +65,7 @@ class CustomerReader:
             customer_id=customer_id,
             path=path,
             state=state,
-            decisions=self._decisions(set(path)),
+            decisions=self._decisions({*path, *state.merged}),
         )
 
     def _row(self, table: str, key: str, placed_by: str) -> bytes | None:

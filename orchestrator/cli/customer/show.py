@@ -30,6 +30,7 @@ def command(session: Session, customer: str) -> None:
         {
             "customer": found.customer_id,
             "path": found.path,
+            "merged": found.state.merged,
             "first_seen": found.state.first_seen,
             "lifecycle": found.state.profile.lifecycle,
             "traits": _traits(found),
@@ -81,6 +82,8 @@ def _print(console: Console, session: Session, found: Found) -> None:
     console.print(f"customer {found.customer_id}", style="bold", markup=False)
     if len(found.path) > 1:
         console.print("  found by " + " -> ".join(found.path), markup=False)
+    if found.state.merged:
+        console.print("  was also " + ", ".join(found.state.merged), markup=False)
     console.print(f"  first seen {instant(found.state.first_seen)} UTC", markup=False)
     if found.state.profile.lifecycle:
         console.print(f"  lifecycle {found.state.profile.lifecycle}", markup=False)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from orchestrator.stages.catalog import Catalog, Identities
     from orchestrator.stages.decide.turn import Turn
 
+MAX_MERGED = 64
+
 
 def export(key: str, customer: Customer, merge: Merge) -> list[Emit]:
     """Send the loser's state to the winner; leave a redirect."""
@@ -96,6 +98,11 @@ def forward(key: str, customer: Customer, absorb: Absorb, trace: str | None) -> 
             trace=trace,
         )
     ]
+
+
+def note(into: Customer, other: Customer, loser: str) -> None:
+    """Remember by which names the customer went."""
+    into.merged = sorted({*into.merged, *other.merged, loser})[:MAX_MERGED]
 
 
 def unite(into: Customer, other: Customer, merge_id: str, catalog: Catalog) -> set[str]:

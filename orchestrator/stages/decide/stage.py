@@ -169,6 +169,7 @@ class Decide:
         turn = self._turn(key, state, now, catalog, absorb.merge_id)
         loser = states.decode(absorb.state)
         turn.changed |= merging.unite(state, loser, absorb.merge_id, catalog)
+        merging.note(state, loser, absorb.loser)
         turn.scope.forget_zone()
         turn.consent_changed = True
         merging.settle_rivals(turn)

@@ -242,6 +242,9 @@ class Customer(Struct, array_like=True, omit_defaults=True):
     """End of the latest arbitration window."""
     ever: dict[str, int] = {}
     """Message -> decided_at of its newest send that is no longer in ``sends``."""
+    merged: list[str] = []
+    """Ids of customers who came together here, sorted, at most 64: so ``customer why`` finds what was
+    decided for them before."""
     winner_seen: int = 0
     """When the customer of ``redirect`` was first seen, by identity: part of its rank."""
 
