@@ -241,13 +241,18 @@ def zone_names() -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _shared(zone: str) -> Calendar:
+def _shared(zone: str | None, default: str) -> Calendar:
+    known = zone_names()
+    if zone is None or zone not in known:
+        zone = default if default in known else "UTC"
+    return _of_zone(zone)
+
+
+@lru_cache(maxsize=1024)
+def _of_zone(zone: str) -> Calendar:
     return Calendar(zone)
 
 
 def calendar_for(zone: object, default: str = "UTC") -> Calendar:
     """Return the shared calendar of ``zone``, or of ``default`` if there is no such zone."""
-    known = zone_names()
-    if isinstance(zone, str) and zone in known:
-        return _shared(zone)
-    return _shared(default if default in known else "UTC")
+    return _shared(zone if isinstance(zone, str) else None, default)

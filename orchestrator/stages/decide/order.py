@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.expressions.durations import Duration
-from orchestrator.records import RECEIPT_TYPES
 from orchestrator.stages.decide import consent, entries, lifecycle, receipts, seen, traits
+from orchestrator.stages.decide.concerns import concern_of
 from orchestrator.stages.decide.entries import enter
 from orchestrator.stages.decide.event_time import event_time
 from orchestrator.stages.decide.matching import Occurrence
@@ -25,6 +24,7 @@ from orchestrator.stages.decide.whens import rising
 
 if TYPE_CHECKING:
     from orchestrator.records import Event
+    from orchestrator.stages.decide.concerns import Concern
     from orchestrator.stages.decide.turn import Turn
 
 
@@ -60,29 +60,44 @@ def run(turn: Turn) -> None:
 
 def _take(turn: Turn, event: Event, *, fresh: bool, silent: bool, record_late: bool) -> None:
     """Steps 2 to 4 for one event."""
-    customer, catalog, scope = turn.customer, turn.catalog, turn.scope
-    kind = event.type
+    concern, scope = concern_of(turn.catalog, event.type), turn.scope
     scope.current_entry = None
     scope.set_event(event)
     occurrence = Occurrence(event, scope.event_properties, silent=silent)
-    if kind in RECEIPT_TYPES:
+    if concern is not None:
+        _learn(turn, occurrence, concern)
+    started = dict.fromkeys(_risen(turn, fresh=fresh, silent=silent))
+    if concern is not None and (not silent or record_late):
+        started |= dict.fromkeys(concern.entries, occurrence)
+    if concern is not None and not silent:
+        for name, span in concern.absences:  # a silence begins anew with each event
+            turn.customer.absences[name] = turn.calendar.add(turn.now, span)
+    _react(turn, occurrence)
+    for name in sorted(started):
+        enter(turn, turn.catalog.journeys[name], started[name])
+
+
+def _learn(turn: Turn, occurrence: Occurrence, concern: Concern) -> None:
+    """Step 2, the event alone: what a receipt, a statement of consent, or a trait is told."""
+    customer, event = turn.customer, occurrence.event
+    if concern.receipt:
         occurrence.sent = receipts.find(customer, event)
         if occurrence.sent is not None:
             receipts.note(turn, occurrence.sent, event)
-    if kind in consent.CONSENT_TYPES:
+    if concern.consent:
         turn.consent_changed = True
-        for revocation in consent.apply_event(customer, event, turn.now, catalog):
+        for revocation in consent.apply_event(customer, event, turn.now, turn.catalog):
             _revoke(turn, revocation)
-    turn.changed |= traits.apply_event(customer, event, turn.now, catalog, scope)
-    if fresh or turn.changed or turn.consent_changed:
-        update_lifecycle(turn, fresh=fresh, silent=silent)
-    started = {name: False for name in rising(turn, all_of_them=fresh) if not silent}
-    if not silent or record_late:
-        started |= dict.fromkeys(catalog.entries_by_event.get(kind, ()), True)
-    _arm_absences(turn, kind, silent=silent)
-    _react(turn, occurrence)
-    for name in sorted(started):
-        enter(turn, catalog.journeys[name], occurrence if started[name] else None)
+    turn.changed |= traits.apply_event(customer, event, turn.now, turn.catalog, turn.scope)
+
+
+def _risen(turn: Turn, *, fresh: bool, silent: bool) -> list[str]:
+    """Step 2, what follows: lifecycle, then the journeys whose condition has become true."""
+    if not (fresh or turn.changed or turn.consent_changed):
+        return []
+    update_lifecycle(turn, fresh=fresh, silent=silent)
+    risen = rising(turn, all_of_them=fresh)
+    return [] if silent else risen
 
 
 def _react(turn: Turn, occurrence: Occurrence) -> None:
@@ -163,12 +178,3 @@ def _revoke(turn: Turn, revocation: consent.Revocation) -> None:
         sent.flags |= FLAGS["cancelled"]
         decision = turn.decide("cancelled", reason="no_consent", rule="revoked", sent=sent)
         turn.cancel(sent, decision, message)
-
-
-def _arm_absences(turn: Turn, kind: str, *, silent: bool) -> None:
-    """A silence begins anew with each event; late ones say nothing about it."""
-    if silent:
-        return
-    for name in turn.catalog.absences_by_event.get(kind, ()):
-        span = turn.catalog.journeys[name].entry.absence_for or Duration()
-        turn.customer.absences[name] = turn.calendar.add(turn.now, span)

@@ -16,7 +16,7 @@ from orchestrator.stages.decide.trait_values import (
     stored,
     when_crosses,
 )
-from orchestrator.stages.decide.values import properties_of
+from orchestrator.stages.decide.values import as_declared, properties_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,9 +71,12 @@ class CustomerScope:
 
     def set_event(self, event: Event | None) -> None:
         """Take ``event`` as the one at hand, its properties as declared; None = there is none."""
-        self.event_properties = (
-            _NOTHING if event is None else properties_of(event, self.catalog, self.calendar)
-        )
+        if event is None:
+            self.event_properties = _NOTHING
+        elif as_declared(event, self.catalog):  # mostly so, and no calendar is needed for it
+            self.event_properties = event.properties
+        else:
+            self.event_properties = properties_of(event, self.catalog, self.calendar)
 
     def reset(self, now: int) -> None:
         """Start anew at ``now``: no event, no entry, the zone is read again."""

@@ -7,7 +7,7 @@ at when a goal is reached.)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.stages.catalog import Wait, WaitFor
 from orchestrator.stages.decide import lifecycle
@@ -17,29 +17,27 @@ from orchestrator.stages.decide.steps import go_on, timed_out
 from orchestrator.stages.decide.waits import deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from orchestrator.stages.catalog import Journey
+    from orchestrator.expressions import Expression
+    from orchestrator.stages.catalog import Catalog, Journey
     from orchestrator.stages.decide.state import Customer, Entry
     from orchestrator.stages.decide.turn import Turn
 
 
 def next_due(customer: Customer) -> int:
     """Return the earliest of all timers; 0 = none."""
-    return min(_instants(customer), default=0)
-
-
-def _instants(customer: Customer) -> Iterator[int]:
+    instants = [*customer.absences.values(), *customer.scheduled.values()]
     if customer.watch:
-        yield customer.watch
-    yield from customer.absences.values()
-    yield from customer.scheduled.values()
+        instants.append(customer.watch)
     for entry in customer.entries:
-        for instant in (entry.wake, entry.ends_at, entry.watch):
-            if instant:
-                yield instant
-        if entry.pending is not None and entry.pending.due:
-            yield entry.pending.due
+        if entry.wake:
+            instants.append(entry.wake)
+        if entry.ends_at:
+            instants.append(entry.ends_at)
+        if entry.watch:
+            instants.append(entry.watch)
+        if entry.pending is not None and (due := entry.pending.due):
+            instants.append(due)
+    return min(instants) if instants else 0
 
 
 def due_names(timers: dict[str, int], now: int) -> list[str]:
@@ -112,16 +110,36 @@ def _lost(turn: Turn, entry: Entry, wait: Wait) -> bool:
 
 def watch(turn: Turn) -> None:
     """Compute when time alone may next change a condition that somebody watches."""
-    customer, catalog = turn.customer, turn.catalog
+    customer = turn.customer
+    timed = _timed(turn.catalog)
     instants: list[int | None] = []
-    if catalog.lifecycle:
-        instants.append(lifecycle.next_change(turn.at(None), catalog))
-    rules = [catalog.journeys[name].entry.when for name in catalog.entries_when]
-    instants += [when.next_change(turn.at(None)) for when in rules if when is not None]
+    if timed.lifecycle:
+        instants.append(lifecycle.next_change(turn.at(None), turn.catalog))
+    instants += [when.next_change(turn.at(None)) for when in timed.whens]
     customer.watch = min((one for one in instants if one is not None), default=0)
     for entry in customer.entries:
         journey = turn.journey_of(entry)
-        entry.watch = _entry_watch(turn, entry, journey) if journey and journey.watches else 0
+        entry.watch = _entry_watch(turn, entry, journey) if journey and journey.timed else 0
+
+
+class _Timed(NamedTuple):
+    """What of a catalog time alone may make true."""
+
+    lifecycle: bool
+    whens: tuple[Expression, ...]
+    """Of entries."""
+
+
+def _timed(catalog: Catalog) -> _Timed:
+    timed: _Timed | None = catalog.derived.get("timed")
+    if timed is None:
+        rules = [rule.condition for rule in catalog.lifecycle]
+        whens = [catalog.journeys[name].entry.when for name in catalog.entries_when]
+        timed = catalog.derived["timed"] = _Timed(
+            any(rule is not None and rule.watch is not None for rule in rules),
+            tuple(when for when in whens if when is not None and when.watch is not None),
+        )
+    return timed
 
 
 def _entry_watch(turn: Turn, entry: Entry, journey: Journey) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.stages.decide import scores, windows
 from orchestrator.stages.decide.state import TraitState
-from orchestrator.stages.decide.values import fit, is_number
+from orchestrator.stages.decide.values import fit, fits, is_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +29,10 @@ COMPARE: Mapping[Comparison, Callable[[float, float], bool]] = {
     "==": eq,
     "!=": ne,
 }
+
+
+_AS_KEPT = frozenset({"plain", "last", "first", "min", "max"})
+"""Kinds whose state is the value itself."""
 
 
 def count_key(type_: str, window_ms: int) -> str:
@@ -64,19 +68,22 @@ def stored(profile: Profile, trait: Trait) -> TraitState:
 
 def read(trait: Trait, state: TraitState, now: int, calendar: Calendar) -> ExpressionValue:
     """Return the value of a stored trait (all kinds but ``expr``) at ``now``."""
-    match trait.kind:
+    kind = trait.kind
+    if kind in _AS_KEPT:
+        value = (
+            state.value if fits(state.value, trait.type) else fit(state.value, trait.type, calendar)
+        )
+        return trait.default if value is None else value
+    match kind:
         case "count" | "sum":
             return _number(_amount(trait, state, now), trait)
         case "up":
             return len(state.open) if trait.by is not None else _number(state.value, trait)
         case "score":
             return scores.current(state, now, trait.half_life_ms or 1)
-        case "set":
+        case _:  # set
             fitted = (fit(value, trait.type, calendar) for value in state.open)
             return [value for value in fitted if value is not None]
-        case _:
-            value = fit(state.value, trait.type, calendar)
-            return trait.default if value is None else value
 
 
 def _amount(trait: Trait, state: TraitState, now: int) -> object:

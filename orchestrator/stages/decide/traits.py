@@ -9,25 +9,22 @@ value: such an event leaves last, first, min, max, sum and set as they are. Only
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from orchestrator.stages.decide import scores, windows
+from orchestrator.stages.decide.concerns import concern_of
 from orchestrator.stages.decide.event_time import event_time
 from orchestrator.stages.decide.scope import CustomerScope
 from orchestrator.stages.decide.state import TraitState
-from orchestrator.stages.decide.trait_values import NEVER_SEEN, count_key, last_key, stored
-from orchestrator.stages.decide.values import add, fit, is_number, order
+from orchestrator.stages.decide.trait_values import NEVER_SEEN, stored
+from orchestrator.stages.decide.values import add, fit, fits, is_number, order
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from orchestrator.expressions.scope import Value as ExpressionValue
     from orchestrator.records import Event, Value
     from orchestrator.stages.catalog import Catalog, Trait
     from orchestrator.stages.decide.state import Customer
 
-UPDATED = "customer.updated"
 MOST_OPEN = 256
 """Distinct open values of an ``up`` trait; the one seen longest ago goes first."""
 
@@ -40,26 +37,37 @@ def apply_event(
     Trackers of live expressions are among them (``#TYPE/WINDOW_MS``, ``@TYPE``). ``scope`` must hold
     the event (``set_event``) and ``now``.
     """
+    concern = concern_of(catalog, event.type)
+    if concern is None:
+        return set()
     at = event_time(event, now)
     changed: set[str] = set()
-    if event.type == UPDATED:
-        changed |= _update(customer, scope, at, catalog)
-    for name in catalog.traits_by_event.get(event.type, ()):
-        trait = catalog.traits[name]
+    if concern.updates:
+        changed = _update(customer, scope, at, catalog)
+    for trait in concern.traits:
         if trait.condition is not None and not trait.condition.holds(scope):
             continue
         state = stored(customer.profile, trait)
         if state is NEVER_SEEN:
             state = TraitState()
         if _feed(trait, state, event.type, at, now, scope):
-            changed.add(name)
+            changed.add(trait.name)
         if state != NEVER_SEEN:
-            customer.profile.traits[name] = state
-    if trackers := _trackers(catalog.counts, catalog.lasts).get(event.type):
-        changed |= _track(customer, trackers, event.type, at, now)
-    if changed:
+            customer.profile.traits[trait.name] = state
+    if concern.trackers:
+        changed |= _track(customer, concern.trackers, at, now)
+    if changed and zone_may_have_moved(catalog, changed):
         scope.forget_zone()
     return changed
+
+
+def zone_may_have_moved(catalog: Catalog, changed: set[str]) -> bool:
+    """Whether the customer's zone may be another one after these traits changed."""
+    name = catalog.timezone_trait
+    if name is None:
+        return False
+    trait = catalog.traits.get(name)
+    return name in changed or (trait is not None and trait.expression is not None)
 
 
 # ------------------------------------------------------------------------------- plain traits
@@ -90,10 +98,11 @@ def _update(customer: Customer, scope: CustomerScope, at: int, catalog: Catalog)
         if trait is None or trait.kind != "plain":
             continue
         value = properties[name]
-        fitted = fit(value, trait.type, scope.calendar)
+        fitted = value if fits(value, trait.type) else fit(value, trait.type, scope.calendar)
         if (fitted is not None or value is None) and _write(customer, name, fitted, at):
             changed.add(name)
-            scope.forget_zone()
+            if zone_may_have_moved(catalog, changed):
+                scope.forget_zone()
     return changed
 
 
@@ -244,24 +253,12 @@ def sight(state: TraitState, value: Value, at: int, limit: int) -> bool:
 # ----------------------------------------------------------------- what live expressions ask
 
 
-@lru_cache(maxsize=64)
-def _trackers(
-    counts: frozenset[tuple[str, int]], lasts: frozenset[str]
-) -> Mapping[str, tuple[int, ...]]:
-    """Return event type -> windows to count (in ms), 0 standing for ``last``."""
-    found: dict[str, list[int]] = {}
-    for type_, window_ms in sorted(counts):
-        found.setdefault(type_, []).append(window_ms)
-    for type_ in sorted(lasts):
-        found.setdefault(type_, []).append(0)
-    return {type_: tuple(tracked) for type_, tracked in found.items()}
-
-
-def _track(customer: Customer, tracked: tuple[int, ...], type_: str, at: int, now: int) -> set[str]:
+def _track(
+    customer: Customer, trackers: tuple[tuple[str, int], ...], at: int, now: int
+) -> set[str]:
     changed: set[str] = set()
     traits = customer.profile.traits
-    for window_ms in tracked:
-        name = count_key(type_, window_ms) if window_ms else last_key(type_)
+    for name, window_ms in trackers:
         state = traits.get(name) or TraitState()
         if window_ms:
             better = windows.add_hit(state, at, None, window_ms, now)

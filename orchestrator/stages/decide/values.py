@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.stages.catalog import Catalog, TraitType
 
 _LONG = 2**63
-_PLAIN = {"string": str, "boolean": bool}
+_PLAIN: Mapping[str, type] = {"string": str, "boolean": bool}
 """Types whose every value fits: most properties need no second look."""
 
 
@@ -47,6 +47,11 @@ def fit(value: ExpressionValue, type_: TraitType, calendar: Calendar) -> Value: 
             return None
 
 
+def fits(value: ExpressionValue, type_: TraitType) -> bool:
+    """Return whether ``value`` certainly is one of ``type_`` as it stands: texts and booleans."""
+    return _PLAIN.get(type_) is type(value)
+
+
 def is_number(value: object) -> TypeGuard[int | float]:
     """Return whether ``value`` is a number that can be kept: no boolean, finite, at most 64 bits."""
     if isinstance(value, float):
@@ -75,14 +80,23 @@ def order(value: Value) -> tuple[int, float, str]:
             return (2, value, type(value).__name__)
 
 
+def as_declared(event: Event, catalog: Catalog) -> bool:
+    """Return whether an event's properties are all as events.yaml has them: nothing is to be fitted."""
+    declared = None if catalog.events is None else catalog.events.get(event.type)
+    if declared:
+        for name, value in event.properties.items():
+            type_ = declared.get(name)
+            if type_ is not None and not fits(value, type_):
+                return False
+    return True
+
+
 def properties_of(event: Event, catalog: Catalog, calendar: Calendar) -> Mapping[str, Value]:
     """Return an event's properties as events.yaml declares them; undeclared ones as they are."""
-    declared = None if catalog.events is None else catalog.events.get(event.type)
-    if not declared:
+    if catalog.events is None or as_declared(event, catalog):
         return event.properties
+    declared = catalog.events[event.type]
     return {
-        name: value
-        if (type_ := declared.get(name)) is None or _PLAIN.get(type_) is type(value)
-        else fit(value, type_, calendar)
+        name: value if (type_ := declared.get(name)) is None else fit(value, type_, calendar)
         for name, value in event.properties.items()
     }

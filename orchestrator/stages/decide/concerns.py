@@ -1,0 +1,88 @@
+"""What an event type means under a catalog, worked out once: what nobody listens to costs a look-up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.expressions.durations import Duration
+from orchestrator.records import RECEIPT_TYPES
+from orchestrator.stages.decide.consent import CONSENT_TYPES
+from orchestrator.stages.decide.trait_values import count_key, last_key
+
+if TYPE_CHECKING:
+    from orchestrator.stages.catalog import Catalog, Trait
+    from orchestrator.stages.decide.state import Customer
+
+UPDATED = "customer.updated"
+MOST_TYPES = 10_000
+"""Types that are kept: names come from outside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concern:
+    """What an event of one type means by itself, whoever the customer is."""
+
+    receipt: bool
+    consent: bool
+    updates: bool
+    """It sets plain traits."""
+    traits: tuple[Trait, ...]
+    """Those that it feeds."""
+    trackers: tuple[tuple[str, int], ...]
+    """What live expressions ask about it: (name among the traits, window in ms; 0 = ``last``)."""
+    entries: tuple[str, ...]
+    """Journeys that it may start."""
+    absences: tuple[tuple[str, Duration], ...]
+    """Journeys that its absence starts, and after what time."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether it may change anything but the memory of seen events."""
+        return bool(
+            self.receipt
+            or self.consent
+            or self.updates
+            or self.traits
+            or self.trackers
+            or self.entries
+            or self.absences
+        )
+
+
+def concern_of(catalog: Catalog, type_: str) -> Concern | None:
+    """Return what events of a type mean; None: by themselves nothing."""
+    try:
+        found: Concern | None = catalog.derived[type_]
+    except KeyError:
+        concern = _concern(catalog, type_)
+        found = concern if concern.moves else None
+        if len(catalog.derived) < MOST_TYPES:
+            catalog.derived[type_] = found
+    return found
+
+
+def _concern(catalog: Catalog, type_: str) -> Concern:
+    windows = sorted(window for counted, window in catalog.counts if counted == type_)
+    trackers = [(count_key(type_, window), window) for window in windows]
+    if type_ in catalog.lasts:
+        trackers.append((last_key(type_), 0))
+    absences = [catalog.journeys[name] for name in catalog.absences_by_event.get(type_, ())]
+    return Concern(
+        receipt=type_ in RECEIPT_TYPES,
+        consent=type_ in CONSENT_TYPES,
+        updates=type_ == UPDATED,
+        traits=tuple(catalog.traits[name] for name in catalog.traits_by_event.get(type_, ())),
+        trackers=tuple(trackers),
+        entries=tuple(catalog.entries_by_event.get(type_, ())),
+        absences=tuple((one.name, one.entry.absence_for or Duration()) for one in absences),
+    )
+
+
+def moves_entries(type_: str, customer: Customer, now: int, catalog: Catalog) -> bool:
+    """Whether an event may mean something to what the customer is, or was, in the midst of."""
+    for entry in customer.entries:
+        journey = catalog.journey(entry.journey, entry.version)
+        if journey is None or type_ in journey.listens:
+            return True
+    return any(past.goal_until > now for past in customer.past.values())
