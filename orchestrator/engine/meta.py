@@ -53,6 +53,10 @@ class Meta(Struct, array_like=True):
     """Local only: the store has been compared with the digest since its last replay began."""
     repair: bool = False
     """Written by `orchestrator state reset`: what is wrong with the changelog so far is settled."""
+    erasures: int = 0
+    """So many transactions erased somebody on request."""
+    purged: int = 0
+    """Local only: the ``erasures`` up to which the files of this copy have been rewritten."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -130,6 +134,7 @@ class TransactionReader:
                 f"(written: {meta.count}) and follows {self.last.seq}"
             )
         meta.changelog_offset, meta.verified = offset + 1, False
+        meta.purged = self.last.purged
         states, self._states, self._count, self._checksum, self.last = self._states, {}, 0, 0, meta
         return states, meta
 

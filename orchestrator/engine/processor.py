@@ -129,6 +129,8 @@ class Processor(Generic[S]):
         self.outputs: list[Output] = []
         self.stale: list[bytes] = []
         """Index entries found superseded."""
+        self.erasing = False
+        """Whether somebody was erased since the last snapshot."""
         self._task = task
         self._stage = stage
         self._source = source
@@ -173,6 +175,8 @@ class Processor(Generic[S]):
         if entry is None or entry.state.catalog != self.catalogs.ordinal:
             entry = self._current(key, now)
         self.counters.events += 1
+        if isinstance(item.record, Forget):
+            self.erasing = True
         failed = self._attempt(
             key,
             entry,

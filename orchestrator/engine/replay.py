@@ -34,8 +34,12 @@ class StoreOpener(Protocol):
         """Remove a task's files; its store must be closed."""
         ...
 
+    def erase(self, task: TaskId) -> None:
+        """Rewrite a task's files without what was deleted or replaced; its store must be closed."""
+        ...
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Opened:
     """A task's store as of the end of its changelog."""
 
@@ -87,6 +91,8 @@ def open_partition(
         _log.warning("local state is rebuilt", task=str(task), why=str(bad))
         stores.wipe(task)
         opened = _open(task, changelog, stores, cancelled, progress, on_point)
+    if opened.meta.purged != opened.meta.erasures:
+        _erase(task, stores, opened)
     on_point("replayed")
     _check_source(task, changelog, opened)
     _log.info(
@@ -99,6 +105,16 @@ def open_partition(
         replay_s=round(time.monotonic() - fenced, 3),
     )
     return opened
+
+
+def _erase(task: TaskId, stores: StoreOpener, opened: Opened) -> None:
+    """Leave nothing in the files of whoever was erased, also by another owner of this partition."""
+    opened.store.close()
+    stores.erase(task)
+    opened.store = stores.open(task)
+    opened.meta.purged = opened.meta.erasures
+    opened.store.write([], metas.encode(opened.meta))
+    _log.info("local state is rid of whom it had to forget", task=str(task))
 
 
 class _BadCopy(Exception):  # noqa: N818 - never leaves this module

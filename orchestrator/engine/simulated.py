@@ -167,6 +167,9 @@ class SimulatedStores:
             self._world.disk = SimulatedStore()
         return self._world.disk
 
+    def erase(self, task: TaskId) -> None:
+        """Nothing to do: what was replaced is gone."""
+
     def wipe(self, task: TaskId) -> None:
         """Lose the disk."""
         del task

@@ -136,6 +136,13 @@ class RocksStore:
         if is_refusal(error):
             raise DiskRefused(self._damaged.parent, error) from error
 
+    def rewrite(self) -> None:
+        """Merge all files into new ones: what was deleted or replaced is in none of these."""
+        with self._watched():
+            for family in self._families.values():
+                family.flush()
+                family.compact_range(None, None)
+
     def close(self) -> None:
         """Release the directory: everything that refers to it goes first, then it itself."""
         database, self._database = self._database, None
@@ -211,6 +218,17 @@ class Stores:
     def wipe(self, task: TaskId) -> None:
         """Remove a task's files; its store must be closed."""
         shutil.rmtree(self._path(task), ignore_errors=True)
+
+    def erase(self, task: TaskId) -> None:
+        """Rewrite a task's files without what was deleted or replaced; its store must be closed.
+
+        The log and the manifest of the former files, which name keys, go when it is opened next.
+        """
+        store = self.open(task)
+        try:
+            store.rewrite()
+        finally:
+            store.close()
 
     def _path(self, task: TaskId) -> Path:
         return self._directory / str(task)

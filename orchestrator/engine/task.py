@@ -254,7 +254,10 @@ class PartitionTask:
             count=len(states),
             checksum=checksum,
             digest=processor.states.digest,
+            erasures=self.meta.erasures + processor.erasing,
+            purged=self.meta.purged,
         )
+        processor.erasing = False
         processor.catalogs.write(meta)
         self.inputs = 0
         self.snapshots += 1
