@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from orchestrator import layers
 from orchestrator.errors import SettingsError
 from orchestrator.kafka.properties import check_values, is_secret
 from orchestrator.layers import Secret
+from orchestrator.sections import Port, Positive, Section, shown
+from orchestrator.sender_settings import AnySender, check_sender
+from orchestrator.webhook_settings import Webhook, check_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,17 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Secret", "Settings", "json_schema", "load_settings", "shown"]
 
 DEFAULT_FILE = "orchestrator.yaml"
-Port = Annotated[int, Meta(ge=0, le=65535, description="0 = any free port.")]
-Positive = Annotated[int, Meta(ge=1)]
-
-
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all sections; prints itself with secrets masked."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({shown(self)})"
-
-    __str__ = __repr__
 
 
 class Registry(Section, frozen=True, kw_only=True):
@@ -87,11 +78,11 @@ class Topics(Section, frozen=True, kw_only=True):
     channels: Annotated[
         list[str],
         Meta(description="Channels that have topics, beside those that `deliver` names."),
-    ] = []
+    ] = msgspec.field(default_factory=list)
     config: Annotated[
         dict[str, dict[str, str | int]],
         Meta(description="Kafka topic settings laid over ours: {timeline: {retention.ms: ...}}."),
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
 
 
 class App(Section, frozen=True, kw_only=True):
@@ -145,38 +136,6 @@ class WriteKey(Section, frozen=True, kw_only=True):
     ] = "client"
 
 
-class Webhook(Section, frozen=True, kw_only=True):
-    """How a webhook proves where it comes from; its mapping says `webhook: hmac` or `standard`.
-
-    `standard` needs the secret alone. Everything else is for `hmac`: GitHub is
-    {header: X-Hub-Signature-256, prefix: "sha256=", id_header: X-GitHub-Delivery}.
-    """
-
-    secret: Secret
-    previous_secret: Annotated[
-        Secret | None, Meta(description="Still accepted, while the sender changes over.")
-    ] = None
-    window_s: Annotated[
-        Positive, Meta(description="A signed timestamp may be so far from now, old or new.")
-    ] = 300
-    header: Annotated[str, Meta(description="Where the signature stands.")] = "X-Signature"
-    prefix: Annotated[str, Meta(description="What stands before it, such as `sha256=`.")] = ""
-    encoding: Literal["hex", "base64"] = "hex"
-    signed: Annotated[
-        str,
-        Meta(
-            pattern=r"\{body\}",
-            description="What is signed, of {body}, {timestamp} and {id}: Slack's v0:{timestamp}:{body}.",
-        ),
-    ] = "{body}"
-    timestamp_header: Annotated[
-        str | None, Meta(description="Epoch seconds or ISO 8601; replays are refused by it.")
-    ] = None
-    id_header: Annotated[
-        str | None, Meta(description="The sender's id of a delivery: repetitions are duplicates.")
-    ] = None
-
-
 class Collector(Section, frozen=True, kw_only=True):
     """The HTTP collector."""
 
@@ -184,14 +143,20 @@ class Collector(Section, frozen=True, kw_only=True):
     port: Port = 8080
     write_keys: Annotated[
         dict[str, WriteKey], Meta(description="Write key -> what it may do. The keys are secret.")
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
     inbox_secret: Annotated[
         Secret | None, Meta(description="Signs the tokens by which apps read an inbox.")
     ] = None
     webhooks: Annotated[
-        dict[str, Webhook], Meta(description="Source (sources/*.yaml) -> how it is verified.")
-    ] = {}
+        dict[str, Webhook],
+        Meta(description="Source (sources/*.yaml, or a shipped one) -> how it proves itself."),
+    ] = msgspec.field(default_factory=dict)
     cors_origins: list[str] = msgspec.field(default_factory=lambda: ["*"])
+
+    def adorned(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields without the write keys: here the keys themselves are the secret."""
+        keys = enumerate(fields["write_keys"].values(), 1)
+        return {**fields, "write_keys": {f"*** ({number})": key for number, key in keys}}
 
 
 class LinkSettings(Section, frozen=True, kw_only=True):
@@ -205,7 +170,7 @@ class LinkSettings(Section, frozen=True, kw_only=True):
     ] = None
     earlier_secrets: Annotated[
         list[Secret], Meta(description="No longer sign; links in older mails still hold.")
-    ] = []
+    ] = msgspec.field(default_factory=list)
 
 
 class Connect(Section, frozen=True, kw_only=True):
@@ -213,66 +178,9 @@ class Connect(Section, frozen=True, kw_only=True):
 
     topics: Annotated[
         list[str], Meta(description="Those topics, for `topics acls`: what the role may read.")
-    ] = []
+    ] = msgspec.field(default_factory=list)
     web_host: str = "127.0.0.1"
     web_port: Annotated[Port, Meta(description="Of /livez, /readyz and /metrics; 0 = any.")] = 0
-
-
-class Sender(Section, frozen=True, kw_only=True, tag_field="sender"):
-    """What all senders share."""
-
-    concurrency: Annotated[Positive, Meta(description="Customers served at a time.")] = 16
-    rate: Annotated[float, Meta(ge=0, description="Messages per second; 0 = no limit.")] = 0
-    attempts: Annotated[Positive, Meta(description="Tries before `message.failed`.")] = 8
-    on_unknown: Annotated[
-        Literal["resend", "give_up"],
-        Meta(description="What becomes of a message whose sending a crash left open."),
-    ] = "resend"
-    web_host: str = "127.0.0.1"
-    web_port: Annotated[Port, Meta(description="Of /livez, /readyz and /metrics; 0 = any.")] = 0
-
-
-class SmtpSender(Sender, frozen=True, kw_only=True, tag="smtp"):
-    """E-mail by SMTP."""
-
-    host: str = "127.0.0.1"
-    port: Port = 25
-    tls: Literal["none", "starttls", "tls"] = "none"
-    username: str | None = None
-    password: Secret | None = None
-    from_address: str = "journeys@example.com"
-
-
-class InappSender(Sender, frozen=True, kw_only=True, tag="inapp"):
-    """Messages for the in-app inbox."""
-
-
-class LogSender(Sender, frozen=True, kw_only=True, tag="log"):
-    """Writes that a message left, and nothing else: for trials and internal channels."""
-
-
-class WebhookSender(Sender, frozen=True, kw_only=True, tag="webhook"):
-    """JSON by HTTP POST, signed as Standard Webhooks has it."""
-
-    url: Annotated[
-        str | None, Meta(description="Where to; else each action's address is the URL.")
-    ] = None
-    secret: Annotated[Secret, Meta(description="whsec_ and base64: `openssl rand -base64 32`.")]
-    previous_secret: Annotated[
-        Secret | None, Meta(description="Signs too, while the receiver changes over.")
-    ] = None
-    timeout_s: Annotated[float, Meta(gt=0, le=120)] = 20
-    ports: Annotated[list[Port], Meta(description="Ports that may be spoken to.")] = msgspec.field(
-        default_factory=lambda: [443]
-    )
-    allow_http: Annotated[bool, Meta(description="Also without TLS; add the port as well.")] = False
-    allow: Annotated[
-        list[str],
-        Meta(description="Networks (CIDR) that may be reached although they are not public."),
-    ] = []
-
-
-AnySender = SmtpSender | InappSender | LogSender | WebhookSender
 
 
 class Log(Section, frozen=True, kw_only=True):
@@ -305,7 +213,7 @@ class Settings(Section, frozen=True, kw_only=True):
     connect: Connect = Connect()
     deliver: Annotated[
         dict[str, AnySender], Meta(description="Channel -> how its messages leave.")
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
     links: LinkSettings = LinkSettings()
     log: Log = Log()
 
@@ -371,56 +279,15 @@ def _check(settings: Settings) -> None:
     for channel in settings.channels:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", channel):
             raise SettingsError(f"channel {channel!r}: use lower-case letters, digits and dashes")
-    _check_webhooks(settings)
-    check_values({name: _plain(value) for name, value in settings.kafka.items()})
-
-
-def _check_webhooks(settings: Settings) -> None:
     for name, hook in settings.collector.webhooks.items():
-        at = f"collector.webhooks.{name}"
-        for slot, header in (("timestamp", hook.timestamp_header), ("id", hook.id_header)):
-            if f"{{{slot}}}" in hook.signed and header is None:
-                raise SettingsError(f"{at}.signed has {{{slot}}}: name its {slot}_header")
-        if hook.timestamp_header and "{timestamp}" not in hook.signed:
-            raise SettingsError(f"{at}: a timestamp that is not signed proves nothing")
+        check_webhook(f"collector.webhooks.{name}", hook)
     for channel, sender in settings.deliver.items():
-        if isinstance(sender, WebhookSender):
-            for network in sender.allow:
-                try:
-                    ip_network(network)
-                except ValueError as error:
-                    raise SettingsError(f"deliver.{channel}.allow: {error}") from error
+        check_sender(f"deliver.{channel}", sender)
+    check_values({name: _plain(value) for name, value in settings.kafka.items()})
 
 
 def _plain(value: Any) -> Any:
     return value.reveal() if isinstance(value, Secret) else value
-
-
-def shown(value: Any) -> Any:
-    """Return ``value`` as plain data with every secret replaced by ``***``."""
-    match value:
-        case Secret():
-            return str(value)
-        case Struct():
-            fields = {
-                field.encode_name: shown(getattr(value, field.name))
-                for field in msgspec.structs.fields(value)
-            }
-            if isinstance(value, Collector):
-                # Here the keys themselves are the secret.
-                fields["write_keys"] = {
-                    f"*** ({number})": shown(key)
-                    for number, key in enumerate(value.write_keys.values(), 1)
-                }
-            if isinstance(value, Sender):
-                fields = {"sender": value.__struct_config__.tag, **fields}
-            return fields
-        case dict():
-            return {key: shown(item) for key, item in value.items()}
-        case list() | tuple():
-            return [shown(item) for item in value]
-        case _:
-            return value
 
 
 def json_schema() -> dict[str, Any]:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import SettingsError
+from orchestrator.sender_settings import SmtpSender
 from orchestrator.settings import (
     Secret,
     Settings,
-    SmtpSender,
     Topics,
     json_schema,
     load_settings,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from orchestrator.kafka.topics import CHANGELOGS, Topology
-from orchestrator.settings import InappSender
+from orchestrator.sender_settings import InappSender, KafkaSender
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,13 +126,15 @@ class _Needs:
         ]
 
     def deliver(self, channel: str) -> list[Grant]:
-        inapp = isinstance(self._settings.deliver.get(channel), InappSender)
+        chosen = self._settings.deliver.get(channel)
+        inapp = isinstance(chosen, InappSender)
         role = f"deliver-{channel}"
         return [
             self._reads("actions", "what is to be sent", channel),
             self._both("deliveries", "the ledger", channel),
             self._writes("events", "receipts"),
             *([self._inbox()] if inapp else []),
+            *([_messages(chosen.topic)] if isinstance(chosen, KafkaSender) else []),
             self._reads("definitions", "the messages"),
             self._writes("dead-letters", "actions that cannot be handled"),
             self._group(f"-{role}", "Read", why="membership and positions"),
@@ -264,3 +266,8 @@ class _Needs:
             why=why,
             prefixed=prefixed,
         )
+
+
+def _messages(topic: str) -> Grant:
+    why = "rendered messages for a channel service of yours"
+    return Grant(resource="topic", name=topic, operations=("Write", "Describe"), why=why)

@@ -1,62 +1,50 @@
-"""The worker of one channel: puts reader, scout, ledgers and sender together and runs them.
-
-The only place of this package that knows which sender a channel has.
-"""
+"""The worker of one channel: puts reader, scout, ledgers and sender together and runs them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep, time
 
-from orchestrator.codec import Codec, open_codec
+from orchestrator.codec import open_codec
 from orchestrator.errors import FencedError, SettingsError, TransactionFailed
 from orchestrator.kafka.definitions import DefinitionStore
-from orchestrator.kafka.inbox import InboxTable
 from orchestrator.kafka.topics import Logical, Topology
 from orchestrator.links import open_links
 from orchestrator.observability import get_logger, metrics
 from orchestrator.observability.pages import serve_pages
 from orchestrator.records import Action
-from orchestrator.settings import (
-    AnySender,
-    InappSender,
-    LogSender,
-    Settings,
-    SmtpSender,
-    WebhookSender,
-)
+from orchestrator.sender_settings import AnySender, InappSender
+from orchestrator.settings import Settings
+from orchestrator.sinks import metrics as sink_metrics
 from orchestrator.sinks.delivery import Deliverer, Policy
+from orchestrator.sinks.gate import Gate
 from orchestrator.sinks.lanes import Item
 from orchestrator.sinks.ledger import Ledger
-from orchestrator.sinks.pacing import TokenBucket
+from orchestrator.sinks.opening import START_S, open_sender
 from orchestrator.sinks.partition import PartitionTask, Slots, Tools
-from orchestrator.sinks.reader import Reader
+from orchestrator.sinks.reader import HEARTBEAT_S, Reader
 from orchestrator.sinks.records import Recorder
 from orchestrator.sinks.render import Renderer
 from orchestrator.sinks.scout import Scout
-from orchestrator.sinks.senders.inapp import InappSender as Inapp
-from orchestrator.sinks.senders.log import LogSender as Log
 from orchestrator.sinks.senders.protocol import Sender
-from orchestrator.sinks.senders.smtp import open_smtp
-from orchestrator.sinks.senders.webhook import open_webhook
 
 _NEEDS = ("actions", "deliveries", "events", "definitions", "dead-letters")
 """Looked at before the start; senders in the app need the inbox too."""
 _WRITES: tuple[Logical, ...] = ("deliveries", "events", "inbox")
+_SETUP = frozenset({"credentials", "configuration", "certificate"})
+"""Reasons of a closed gate that a new setting mends."""
 DRAIN_S = 8.0
 """A rebalance or a stop waits this long for sends in flight; later ones are resolved as unknown."""
-START_S = 60.0
 OPEN_PAUSE_S = 0.5
+QUESTIONS_S = 0.05
+"""While the reader's thread waits for something, it looks for questions this often."""
 _log = get_logger(__name__)
-
-SenderFactory = Callable[[], Sender]
-"""Called at each opening of a partition, in a thread, after its former owner was fenced."""
 
 
 class Deliver:
@@ -75,6 +63,7 @@ class Deliver:
         self._sender_settings: AnySender = chosen
         self._codec = open_codec(settings)
         self._links = open_links(settings.links)
+        self._chance = Random().random  # noqa: S311 - jitter, no secret
         self._tasks: dict[int, tuple[PartitionTask, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
@@ -103,24 +92,26 @@ class Deliver:
             await asyncio.to_thread(codec.prepare, topology.names(*_WRITES))
             store = stack.enter_context(DefinitionStore(settings, codec))
             await asyncio.to_thread(store.wait_until_read, START_S)
-            self._make_sender, marks = await stack.enter_async_context(
-                self._senders(settings, codec)
-            )
+            opened = await stack.enter_async_context(open_sender(settings, codec, channel))
+            self._make_sender = opened.make
             reader = Reader(settings, codec, channel)
             scout = Scout(settings, codec, reader.topic)
             scout.start()
             stack.push_async_callback(asyncio.to_thread, scout.close)
             self._reader = reader
             self._policy = Policy(self._sender_settings.attempts, self._sender_settings.on_unknown)
-            self._bucket = TokenBucket(self._sender_settings.rate, monotonic())
+            self._gate = gate = Gate(self._sender_settings.rate, monotonic(), self._chance)
+            sink_metrics.provider_held.labels(channel).set_function(lambda: float(bool(gate.why)))
             self._tools = Tools(
                 channel=channel,
                 renderer=Renderer(store.get, self._links),
-                recorder=Recorder(settings, codec, self._now, marks),
+                recorder=Recorder(settings, codec, self._now, opened.marks),
                 scout=scout,
                 slots=Slots(self._sender_settings.concurrency),
+                gate=gate,
                 confirm=reader.confirm,
                 resend=self._sender_settings.on_unknown == "resend",
+                stale_s=reader.session_s - HEARTBEAT_S,
             )
             reader.start(self, self._reader_failed)
             _log.info(
@@ -137,48 +128,37 @@ class Deliver:
     def _waiting(self) -> dict[str, str]:
         if self._stopping.is_set():
             return {"role": "stopping"}
-        return {} if self.ready.is_set() else {"group": "partitions are being assigned and opened"}
+        if not self.ready.is_set():
+            return {"group": "partitions are being assigned and opened"}
+        # A provider that is away is not a reason to stop a rollout; one that refuses us is.
+        why = self._gate.why if self._gate.why in _SETUP else ""
+        return {"provider": f"refuses us: {why}"} if why else {}
 
     def _now(self, action: Action) -> int:
         return action.decided_at if self._settings.clock.mode == "log" else int(time() * 1000)
 
-    @asynccontextmanager
-    async def _senders(
-        self, settings: Settings, codec: Codec
-    ) -> AsyncIterator[tuple[SenderFactory, Callable[[str], Sequence[str]]]]:
-        match self._sender_settings:
-            case SmtpSender() as smtp:
-                async with open_smtp(smtp) as sender:
-                    yield (lambda: sender), _no_marks
-            case LogSender():
-                yield Log, _no_marks
-            case WebhookSender() as webhook:
-                async with open_webhook(webhook) as poster:
-                    yield (lambda: poster), _no_marks
-            case InappSender():
-                table = await asyncio.to_thread(InboxTable(settings, codec).start)
-                try:
-                    yield (lambda: _inapp(table)), table.marks
-                finally:
-                    await asyncio.to_thread(table.close)
-
     # ------------------------------------------------ called from the reader's thread
 
-    def opened(self, partitions: Sequence[int]) -> Mapping[int, int]:
+    def opened(self, partitions: Sequence[int], meanwhile: Callable[[], None]) -> Mapping[int, int]:
         """Fence, read the ledgers, start the tasks; see ``reader.Owner``."""
         if not partitions:  # all are with other members: this one stands by
             self._loop.call_soon_threadsafe(self.ready.set)
             return {}
         with ThreadPoolExecutor(len(partitions), "open") as threads:
-            opened = dict(zip(partitions, threads.map(self._open, partitions), strict=True))
+            opening = {one: threads.submit(self._open, one) for one in partitions}
+            while wait(opening.values(), QUESTIONS_S).not_done:
+                meanwhile()
+        opened = {partition: one.result() for partition, one in opening.items()}
         for partition, (_, position, _) in opened.items():
             self._tools.scout.add(partition, position)
-        self._call(self._begin(opened))
+        self._call(self._begin(opened), meanwhile)
         return {partition: position for partition, (_, position, _) in opened.items()}
 
-    def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
+    def revoked(
+        self, partitions: Sequence[int], meanwhile: Callable[[], None], *, lost: bool
+    ) -> None:
         """Drain what is in flight, unless it is lost anyway; see ``reader.Owner``."""
-        self._call(self._end(partitions, 0.0 if lost else DRAIN_S))
+        self._call(self._end(partitions, 0.0 if lost else DRAIN_S), meanwhile)
         for partition in partitions:
             self._tools.scout.remove(partition)
 
@@ -207,8 +187,11 @@ class Deliver:
                 # A broker that is away comes back; a fence here is a rebalance that overtook us.
                 sleep(OPEN_PAUSE_S)
 
-    def _call(self, work: Coroutine[None, None, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _call(self, work: Coroutine[None, None, None], meanwhile: Callable[[], None]) -> None:
+        called = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while wait([called], QUESTIONS_S).not_done:
+            meanwhile()
+        called.result()
 
     def _reader_failed(self, error: BaseException) -> None:
         self._loop.call_soon_threadsafe(self._fail, error)
@@ -217,9 +200,8 @@ class Deliver:
 
     async def _begin(self, opened: Mapping[int, tuple[Ledger, int, Sender]]) -> None:
         for partition, (ledger, position, sender) in opened.items():
-            chance = Random()  # noqa: S311 - jitter, no secret
             deliverer = Deliverer(
-                sender, self._policy, self._bucket, self._now, chance, self._links
+                sender, self._policy, self._gate, self._now, self._chance, self._links
             )
             task = PartitionTask(partition, position, ledger, deliverer, self._tools)
             running = asyncio.create_task(task.run(), name=f"deliver-{self._channel}-{partition}")
@@ -245,14 +227,3 @@ class Deliver:
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
         self.stop()
-
-
-def _no_marks(customer_id: str) -> Sequence[str]:  # noqa: ARG001 - stands where marks are asked for
-    return ()
-
-
-def _inapp(table: InboxTable) -> Sender:
-    # The former owner's last inboxes must be in sight before the first one is written here.
-    if not table.catch_up(START_S):
-        raise TransactionFailed("the inbox topic cannot be read to its end")
-    return Inapp(table.get)

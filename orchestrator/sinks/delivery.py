@@ -1,11 +1,10 @@
-"""One claimed action until its outcome: render, validity at the last moment, retries."""
+"""One claimed action, one call of the provider, and what follows from the answer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from random import Random
 from time import monotonic
 from typing import Literal
 
@@ -13,25 +12,55 @@ from orchestrator.links import Links
 from orchestrator.observability import get_logger
 from orchestrator.records import Action, Inbox
 from orchestrator.sinks import metrics
-from orchestrator.sinks.pacing import TokenBucket, retry_delay
-from orchestrator.sinks.senders.protocol import Order, Rejected, Sender, TryAgain
+from orchestrator.sinks.gate import Gate
+from orchestrator.sinks.ledger import Write
+from orchestrator.sinks.pacing import retry_delay
+from orchestrator.sinks.senders.protocol import (
+    Accepted,
+    Order,
+    Rejected,
+    Sender,
+    TryAgain,
+    Unfit,
+)
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an action ended - or did not, at a graceful stop.
+    """How an action ended.
 
-    ``released``: the provider does not have it, so the claim is taken back. ``claimed``: it may have
-    it, so the claim stands and the next owner resolves it as after a crash.
+    ``attempts``: how often the provider was asked. ``report``: what else it said of the customer.
     """
 
-    state: Literal["sent", "dropped", "failed", "unknown", "released", "claimed"]
+    state: Literal["sent", "dropped", "failed", "unknown"]
     reason: str | None = None
     attempts: int = 0
     detail: str | None = None
     inbox: Inbox | None = None
+    write: Write | None = None
+    report: Literal["bounced", "unsubscribed"] | None = None
+
+
+@dataclass(slots=True)
+class Tries:
+    """What was tried with an action so far.
+
+    ``counted`` leaves out what was not the message's fault. ``maybe_sent``: after one of them nobody
+    knows whether the provider has it.
+    """
+
+    asked: int = 0
+    counted: int = 0
+    maybe_sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The action is to be tried again after ``delay`` seconds."""
+
+    delay: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,100 +75,95 @@ class Deliverer:
     """Sends claimed actions of one channel; many at a time.
 
     ``now`` is the sink's clock for an action: the wall clock, or, on the log clock, decided_at.
+    ``chance`` draws from [0, 1).
     """
 
     def __init__(
         self,
         sender: Sender,
         policy: Policy,
-        bucket: TokenBucket,
+        gate: Gate,
         now: Callable[[Action], int],
-        random: Random,
+        chance: Callable[[], float],
         links: Links | None = None,
     ) -> None:
         self._sender = sender
         self._policy = policy
-        self._bucket = bucket
+        self._gate = gate
         self._now = now
-        self._random = random
+        self._chance = chance
         self._links = links
-        self._stopping = asyncio.Event()
 
-    def stop(self) -> None:
-        """Wake those that wait to try again: they end, released or with their claim standing."""
-        self._stopping.set()
-
-    def invalid(self, action: Action, *, cancelled: bool) -> Outcome | None:
+    def invalid(self, action: Action, tries: Tries | None, *, cancelled: bool) -> Outcome | None:
         """Return why an action must not be sent any more, if so.
 
         A sink cannot tell expiry from the next quiet hours: ``expires_at`` is the earlier of both,
         and ``window`` makes the engine decide anew, which finds out.
         """
-        if cancelled:
-            return Outcome("dropped", "cancel")
-        if action.expires_at is not None and self._now(action) >= action.expires_at:
-            return Outcome("dropped", "window")
-        return None
+        tries = tries or Tries()
+        late = action.expires_at is not None and self._now(action) >= action.expires_at
+        if not cancelled and not late:
+            return None
+        if tries.maybe_sent:
+            return Outcome("unknown", "unknown", tries.asked)
+        return Outcome("dropped", "cancel" if cancelled else "window", tries.asked)
 
-    async def deliver(
-        self, action: Action, fields: Mapping[str, str], cancelled: Callable[[], bool]
-    ) -> Outcome:
-        """Send one action, as often as it takes."""
-        attempt, maybe_sent = 0, False
-        while True:
-            if ended := self.invalid(action, cancelled=cancelled()):
-                if maybe_sent:
-                    return Outcome("unknown", "unknown", attempt)
-                return Outcome(ended.state, ended.reason, attempt)
-            attempt += 1
-            await self._pace()
-            answer = await self._attempt(action, fields, attempt)
-            if isinstance(answer, Outcome):
-                return answer
-            maybe_sent = maybe_sent or answer.unknown
-            if ended := self._given_up(answer, attempt, maybe_sent=maybe_sent):
-                return ended
-            delay = retry_delay(attempt, answer.after, self._random.random())
-            if await self._stopped_within(delay):
-                return Outcome("claimed" if maybe_sent else "released", "stopped", attempt)
-
-    async def _attempt(
-        self, action: Action, fields: Mapping[str, str], attempt: int
-    ) -> Outcome | TryAgain:
+    async def attempt(
+        self, action: Action, fields: Mapping[str, str], tries: Tries
+    ) -> Outcome | Again:
+        """Ask the provider once; ``tries`` is brought up to date."""
+        tries.asked += 1
         url = None if self._links is None else self._links.unsubscribe(action)
-        order = Order(action, fields, self._now(action), attempt, url)
-        answer: Outcome | TryAgain
+        order = Order(action, fields, self._now(action), tries.asked, url)
         said = "error"
         started = monotonic()
         try:
             accepted = await self._sender.send(order)
             said = "accepted"
-            answer = Outcome("sent", None, attempt, accepted.provider_id, accepted.inbox)
+            return self._sent(accepted, tries)
         except Rejected as error:
             said = "rejected"
-            answer = Outcome("failed", error.reason, attempt, str(error))
+            if isinstance(error, Unfit):
+                self._gate.unused()
+            else:
+                self._gate.answered()
+            return Outcome("failed", error.reason, tries.asked, str(error), report=error.report)
         except TryAgain as error:
             said = "again"
-            answer = error
+            return self._again(action, error, tries)
         except Exception as error:  # noqa: BLE001 - a sender's bug must not stop its channel
+            self._gate.unused()
             _log.error("a sender failed", channel=action.channel, error=type(error).__name__)
-            answer = Outcome("failed", "error", attempt, type(error).__name__)
-        metrics.send_seconds.labels(action.channel, said).observe(monotonic() - started)
-        return answer
+            return Outcome("failed", "error", tries.asked, type(error).__name__)
+        except asyncio.CancelledError:
+            self._gate.unused()
+            raise
+        finally:
+            metrics.send_seconds.labels(action.channel, said).observe(monotonic() - started)
 
-    def _given_up(self, error: TryAgain, attempt: int, *, maybe_sent: bool) -> Outcome | None:
-        last = attempt >= self._policy.attempts
-        if maybe_sent and (last or self._policy.on_unknown == "give_up"):
-            return Outcome("unknown", "unknown", attempt, str(error))
-        return Outcome("failed", error.reason, attempt, str(error)) if last else None
+    def _sent(self, accepted: Accepted, tries: Tries) -> Outcome:
+        self._gate.answered()
+        detail, inbox, write = accepted.provider_id, accepted.inbox, accepted.write
+        return Outcome("sent", None, tries.asked, detail, inbox, write)
 
-    async def _pace(self) -> None:
-        if wait := self._bucket.take(monotonic()):
-            await asyncio.sleep(wait)
-
-    async def _stopped_within(self, seconds: float) -> bool:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+    def _again(self, action: Action, error: TryAgain, tries: Tries) -> Outcome | Again:
+        now, before = monotonic(), self._gate.why
+        counts = self._gate.refused(error, now)
+        if self._gate.why and not before:
+            _log.warning(
+                "the provider is held off",
+                channel=action.channel,
+                reason=error.reason,
+                detail=str(error),
+            )
+        if error.unknown:
+            metrics.unknown.labels(action.channel, self._policy.on_unknown).inc()
+        tries.counted += counts
+        tries.maybe_sent = tries.maybe_sent or error.unknown
+        last = tries.counted >= self._policy.attempts
+        if tries.maybe_sent and (last or self._policy.on_unknown == "give_up"):
+            return Outcome("unknown", "unknown", tries.asked, str(error))
+        if last:
+            return Outcome("failed", error.reason, tries.asked, str(error))
+        after = error.after if error.blame == "message" else None
+        return Again(retry_delay(max(1, tries.counted), after, self._chance()))

@@ -60,9 +60,18 @@ class Lanes:
         """Take the head of a lane, oldest first; it stays open until ``finish``."""
         return self._ready.popleft() if self._ready else None
 
+    @property
+    def ready(self) -> int:
+        """How many items can be taken."""
+        return len(self._ready)
+
     def put_back(self, item: Item) -> None:
-        """Offer a taken item again, later."""
+        """Offer a taken item again, behind the others."""
         self._ready.append(item)
+
+    def untake(self, item: Item) -> None:
+        """Offer a taken item again, first of all."""
+        self._ready.appendleft(item)
 
     def finish(self, item: Item) -> None:
         """Close an item; the next of its customer can be taken."""

@@ -13,13 +13,18 @@ outcomes = Counter(
 )
 unknown = Counter(
     "orchestrator_delivery_unknown",
-    "Claims whose outcome a crash left open, by what was done: resend, give_up.",
+    "Sends of which a crash or a broken call left open whether they happened: resend, give_up.",
     ["channel", "resolution"],
 )
 backlog = Gauge(
     "orchestrator_delivery_backlog_records",
     "Actions read and not finished.",
     ["channel", "partition"],
+)
+provider_held = Gauge(
+    "orchestrator_provider_held",
+    "1 while a channel sends nothing but probes: its provider is away, or refuses us.",
+    ["channel"],
 )
 send_seconds = Histogram(
     "orchestrator_send_seconds",

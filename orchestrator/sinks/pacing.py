@@ -5,7 +5,7 @@ from __future__ import annotations
 BASE_S = 0.5
 """Mean first pause is half of this: most refusals are over within a second."""
 CAP_S = 60.0
-"""A provider that is away for long is asked once a minute and customer."""
+"""A message that is refused for long is tried once a minute."""
 PATIENCE_S = 3600.0
 """A Retry-After beyond an hour is cut: the action's own expiry decides what is too late."""
 
@@ -32,9 +32,12 @@ class TokenBucket:
         self._at = now
 
     def take(self, now: float) -> float:
-        """Take one token; return how many seconds to wait before using it."""
+        """Take a token and return 0, or return in how many seconds there is one."""
         if not self._rate:
             return 0.0
-        self._tokens = min(self._room, self._tokens + (now - self._at) * self._rate) - 1
+        self._tokens = min(self._room, self._tokens + (now - self._at) * self._rate)
         self._at = now
-        return max(0.0, -self._tokens / self._rate)
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return 0.0
+        return (1 - self._tokens) / self._rate

@@ -1,15 +1,19 @@
 """One partition of a sink: claims in one transaction, outcomes in a later one, nothing in between.
 
-A turn of ``run`` takes the outcomes that have come in and the actions that may be claimed now, writes
+A turn of ``run`` takes the answers that have come in and the actions that may be claimed now, writes
 them in one transaction (group commit: at high rates it grows by itself), and only then starts the
 sends of the new claims. So a crash leaves claims without outcome, and each is resolved by the
 channel's ``on_unknown``; nothing is sent without a claim, and no outcome is lost.
+
+One claim is for one call of the provider. What has to be tried again gives its claim back, unless the
+provider may have it, and waits unclaimed: its turn comes with a new look at validity and cancels and
+with a new transaction, which a sink that the group has forgotten cannot commit.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from time import monotonic
@@ -19,7 +23,8 @@ from orchestrator.errors import DefinitionMissing, FencedError, TransactionFaile
 from orchestrator.observability import get_logger
 from orchestrator.records import Action
 from orchestrator.sinks import metrics
-from orchestrator.sinks.delivery import Deliverer, Outcome
+from orchestrator.sinks.delivery import Again, Deliverer, Outcome, Tries
+from orchestrator.sinks.gate import Gate
 from orchestrator.sinks.lanes import Item, Lanes
 from orchestrator.sinks.ledger import Entry, Ledger, Write
 from orchestrator.sinks.records import Recorder
@@ -30,6 +35,10 @@ LAZY_S = 1.0
 """A position that moved by cancels alone is committed this late."""
 SCOUT_PAUSE_S = 0.05
 DEFINITION_PAUSE_S = 1.0
+LOOK_S = 5.0
+"""Behind a closed gate: between two looks for what is too late or cancelled."""
+GROUP_S = 0.05
+"""At a limited rate claims are made for so long a time at once: fewer transactions."""
 MEMBERSHIP_PAUSE_S = 0.5
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,7 +66,7 @@ class _Batch:
 
     entries: list[Entry] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
-    sends: list[tuple[Item, Mapping[str, str]]] = field(default_factory=list)
+    sends: list[tuple[Item, Action, Mapping[str, str]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +78,13 @@ class Tools:
     recorder: Recorder
     scout: Scout
     slots: Slots
+    gate: Gate
     confirm: Callable[[int, int], Future[bool]]
     """Asks whether the group still counts us in: (partition, position)."""
     resend: bool
     """``on_unknown``: whether a claim without outcome is sent again."""
+    stale_s: float
+    """Older than this a claim is not used: the group may have given the partition away."""
 
 
 class PartitionTask:
@@ -88,7 +100,9 @@ class PartitionTask:
         self._lanes = Lanes(position)
         self._committed = position
         self._committed_at = monotonic()
-        self._outcomes: list[tuple[Item, Outcome]] = []
+        self._answers: list[tuple[Item, Action, Outcome | Again]] = []
+        self._tries: dict[int, Tries] = {}
+        self._looked_at = monotonic()
         self._sending: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._io: asyncio.Task[Any] | None = None
@@ -112,15 +126,14 @@ class PartitionTask:
 
     async def run(self) -> None:
         """Work until ``stop`` has drained what was in flight."""
-        while not (self._stopping and not self._sending and not self._outcomes):
+        while not (self._stopping and not self._sending and not self._answers):
             await self._turn()
             await self._rest()
         await self._turn()
 
     def stop(self) -> None:
-        """Claim nothing more; ``run`` ends when every send has an outcome."""
+        """Claim nothing more; ``run`` ends when every call of the provider has come back."""
         self._stopping = True
-        self._deliverer.stop()
         self._wake.set()
 
     async def close(self) -> None:
@@ -144,67 +157,82 @@ class PartitionTask:
 
     async def _turn(self) -> None:
         batch = _Batch()
-        outcomes, self._outcomes = self._outcomes, []
-        for item, outcome in outcomes:
-            self._record(batch, item, outcome)
+        answers, self._answers = self._answers, []
+        for item, action, answer in answers:
+            if isinstance(answer, Outcome):
+                self._record(batch, item, action, answer)
+            else:
+                self._postpone(batch, item, action, answer)
         if not self._stopping:
             self._fill(batch)
         position = self._lanes.position
         lazy = position > self._committed and monotonic() - self._committed_at > LAZY_S
+        began = monotonic()
         if batch.entries or batch.writes or lazy:
             await self._commit(batch, position)
-        for item, fields in batch.sends:
-            self._send(item, fields)
+        for item, action, fields in batch.sends:
+            self._send(self._deliver(item, action, fields, began))
         self._backlog.set(len(self._lanes))
 
     def _fill(self, batch: _Batch) -> None:
         slots = self._tools.slots
         while slots.free:
             if not self._tools.scout.is_fresh(self.partition):
-                asyncio.get_running_loop().call_later(SCOUT_PAUSE_S, self._wake.set)
+                self._wake_in(SCOUT_PAUSE_S)
                 return
             item = self._lanes.take()
             if item is None:
                 return
-            self._prepare(batch, item)
+            action = item.action
+            if action is None or self._is_settled(batch, item, action):
+                self._bury(batch, item)
+                continue
+            if wait := self._tools.gate.enter(monotonic()):
+                self._lanes.untake(item)
+                self._settle_all(batch)
+                self._wake_in(min(max(wait, GROUP_S), LOOK_S))
+                return
+            self._claim(batch, item, action)
         slots.waiting.add(self._wake.set)
 
-    def _prepare(self, batch: _Batch, item: Item) -> None:
-        """Settle an item at once, or claim it."""
-        action = item.action
-        if action is None:
+    def _bury(self, batch: _Batch, item: Item) -> None:
+        """Write the dead letter of an item that is no action; others are settled already."""
+        if item.action is None:
             if item.dead_letter:
                 batch.writes.append(item.dead_letter)
             self._lanes.finish(item)
-            return
-        known = self._ledger.get(action.action_id)
-        if known and known.state != "claimed":
-            self._lanes.finish(item)  # read again after a crash: it has its outcome
-            return
-        if known and (ended := self._resolve(action, known.attempts)):
-            self._record(batch, item, ended)
-            return
-        cancelled = self._tools.scout.is_cancelled(self.partition, action.action_id)
-        if not known and (ended := self._deliverer.invalid(action, cancelled=cancelled)):
-            self._record(batch, item, ended)
-            return
-        try:
-            fields = self._tools.renderer.render(action)
-        except TemplateFailed as error:
-            _log.error("a message cannot be rendered", message=action.message, why=str(error))
-            self._record(batch, item, Outcome("failed", "template", 0, str(error)))
-            return
-        except DefinitionMissing as missing:
-            _log.warning("a definition is awaited", definition=action.template, why=str(missing))
-            loop = asyncio.get_running_loop()
-            loop.call_later(DEFINITION_PAUSE_S, self._offer_again, item)
-            return
-        attempts = known.attempts + 1 if known else 1
-        batch.entries.append(self._tools.recorder.claim(action, attempts))
-        batch.sends.append((item, fields))
-        self._tools.slots.free -= 1
 
-    def _resolve(self, action: Action, attempts: int) -> Outcome | None:
+    def _settle_all(self, batch: _Batch) -> None:
+        """While the gate is closed: what is too late or cancelled does not wait for it to open."""
+        if monotonic() - self._looked_at < LOOK_S:
+            return
+        self._looked_at = monotonic()
+        for _ in range(self._lanes.ready):
+            item = self._lanes.take()
+            if item and (item.action is None or self._is_settled(batch, item, item.action)):
+                self._bury(batch, item)
+            elif item:
+                self._lanes.put_back(item)
+
+    def _is_settled(self, batch: _Batch, item: Item, action: Action) -> bool:
+        """Bring an action to its end if that takes no call of the provider."""
+        known, tries = self._ledger.get(action.action_id), self._tries.get(item.offset)
+        if known and known.state != "claimed":
+            self._tries.pop(item.offset, None)
+            self._lanes.finish(item)  # read again after a crash: it has its outcome
+            return True
+        if known and tries is None:
+            tries = self._tries[item.offset] = Tries(asked=known.attempts, maybe_sent=True)
+            if not self._resend(action):
+                self._record(batch, item, action, Outcome("unknown", "unknown", known.attempts))
+                return True
+        cancelled = self._tools.scout.is_cancelled(self.partition, action.action_id)
+        ended = self._deliverer.invalid(action, tries, cancelled=cancelled)
+        if ended:
+            self._record(batch, item, action, ended)
+        return ended is not None
+
+    def _resend(self, action: Action) -> bool:
         """A claim without outcome: an earlier owner died in the middle. Never silently."""
         resolution = "resend" if self._tools.resend else "give_up"
         metrics.unknown.labels(self._tools.channel, resolution).inc()
@@ -215,39 +243,70 @@ class PartitionTask:
             customer_id=action.customer_id,
             resolution=resolution,
         )
-        return None if self._tools.resend else Outcome("unknown", "unknown", attempts)
+        return self._tools.resend
 
-    def _offer_again(self, item: Item) -> None:
-        self._lanes.put_back(item)
-        self._wake.set()
+    def _claim(self, batch: _Batch, item: Item, action: Action) -> None:
+        tries = self._tries.setdefault(item.offset, Tries())
+        try:
+            fields = self._tools.renderer.render(action)
+        except TemplateFailed as error:
+            self._tools.gate.unused()
+            _log.error("a message cannot be rendered", message=action.message, why=str(error))
+            ended = Outcome("failed", "template", tries.asked, str(error))
+            self._record(batch, item, action, ended)
+            return
+        except DefinitionMissing as missing:
+            self._tools.gate.unused()
+            _log.warning("a definition is awaited", definition=action.template, why=str(missing))
+            self._offer_again(item, DEFINITION_PAUSE_S)
+            return
+        batch.entries.append(self._tools.recorder.claim(action, tries.asked + 1))
+        batch.sends.append((item, action, fields))
+        self._tools.slots.free -= 1
 
-    def _record(self, batch: _Batch, item: Item, outcome: Outcome) -> None:
-        action = item.action
-        assert action is not None  # noqa: S101 - poison never gets an outcome
-        if entry := self._tools.recorder.line(action, outcome):
-            batch.entries.append(entry)
+    def _postpone(self, batch: _Batch, item: Item, action: Action, again: Again) -> None:
+        if not self._tries[item.offset].maybe_sent:
+            batch.entries.append(self._tools.recorder.release(action))
+        self._offer_again(item, again.delay)
+
+    def _offer_again(self, item: Item, delay: float) -> None:
+        def offer() -> None:
+            self._lanes.put_back(item)
+            self._wake.set()
+
+        asyncio.get_running_loop().call_later(delay, offer)
+
+    def _wake_in(self, delay: float) -> None:
+        asyncio.get_running_loop().call_later(delay, self._wake.set)
+
+    def _record(self, batch: _Batch, item: Item, action: Action, outcome: Outcome) -> None:
+        batch.entries.append(self._tools.recorder.line(action, outcome))
         batch.writes.extend(self._tools.recorder.writes(action, outcome))
-        if outcome.state not in {"released", "claimed"}:
-            self._lanes.finish(item)
-            metrics.outcomes.labels(self._tools.channel, outcome.state, outcome.reason or "").inc()
+        self._tries.pop(item.offset, None)
+        self._lanes.finish(item)
+        metrics.outcomes.labels(self._tools.channel, outcome.state, outcome.reason or "").inc()
 
     # --------------------------------------------------------------------------- sends
 
-    def _send(self, item: Item, fields: Mapping[str, str]) -> None:
-        task = asyncio.create_task(self._deliver(item, fields))
+    def _send(self, delivering: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(delivering)
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _deliver(self, item: Item, fields: Mapping[str, str]) -> None:
-        action = item.action
-        assert action is not None  # noqa: S101 - only actions are claimed
-
-        def cancelled() -> bool:
-            return self._tools.scout.is_cancelled(self.partition, action.action_id)
-
+    async def _deliver(
+        self, item: Item, action: Action, fields: Mapping[str, str], claimed_at: float
+    ) -> None:
+        tries = self._tries[item.offset]
+        answer: Outcome | Again
         try:
-            outcome = await self._deliverer.deliver(action, fields, cancelled)
-            self._outcomes.append((item, outcome))
+            if monotonic() - claimed_at > self._tools.stale_s:
+                # The process stood still; whether the claim is still ours, the next one will say.
+                self._tools.gate.unused()
+                tries.asked += 1  # no two claims of an action are alike
+                answer = Again(0.0)
+            else:
+                answer = await self._deliverer.attempt(action, fields, tries)
+            self._answers.append((item, action, answer))
         finally:
             self._tools.slots.release()
             self._wake.set()

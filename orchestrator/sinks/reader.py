@@ -35,19 +35,27 @@ LOW = 1_000
 """... and below which it is resumed."""
 SESSION_MS = 10_000
 """A killed sink's messages wait this long for another to take over."""
+HEARTBEAT_S = 3.0
+"""librdkafka's default between two heartbeats."""
 _BATCH = 500
 _POLL_S = 0.1
 _log = get_logger(__name__)
 
 
 class Owner(Protocol):
-    """Who works on the partitions. Called from the reader's thread; may block."""
+    """Who works on the partitions. Called from the reader's thread; may block.
 
-    def opened(self, partitions: Sequence[int]) -> Mapping[int, int]:
+    ``meanwhile`` is to be called now and then during that: partitions that go on, or come to their
+    end, may have a question.
+    """
+
+    def opened(self, partitions: Sequence[int], meanwhile: Callable[[], None]) -> Mapping[int, int]:
         """Open partitions; return the position of each."""
         ...
 
-    def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
+    def revoked(
+        self, partitions: Sequence[int], meanwhile: Callable[[], None], *, lost: bool
+    ) -> None:
         """Bring partitions to an end; ``lost``: somebody else may have them already."""
         ...
 
@@ -70,13 +78,15 @@ class Reader:
         self._log_clock = topology.log_clock
         self._role = f"deliver-{channel}"
         self._codec = codec
+        session_ms = int(settings.kafka.get("session.timeout.ms", SESSION_MS))
+        self.session_s = session_ms / 1000
         self._consumer = Consumer(
             consumer_config(
                 settings,
                 f"{settings.app.id}-{self._role}",
                 **{
                     "partition.assignment.strategy": "cooperative-sticky",
-                    "session.timeout.ms": settings.kafka.get("session.timeout.ms", SESSION_MS),
+                    "session.timeout.ms": session_ms,
                 },
             )
         )
@@ -210,7 +220,8 @@ class Reader:
     # ---------------------------------------------------------------------- rebalances
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        positions = self._owned.opened([one.partition for one in partitions])
+        self._membership = consumer.consumer_group_metadata()
+        positions = self._owned.opened([one.partition for one in partitions], self._answer)
         for one in partitions:
             one.offset = positions[one.partition]
         consumer.incremental_assign(partitions)
@@ -224,8 +235,16 @@ class Reader:
         self._drop(consumer, partitions, lost=True)
 
     def _drop(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
+        """Give partitions up. Until this returns they are ours, unless they are lost.
+
+        The last outcomes are written here: under the new generation, which a transaction of the old
+        one does not survive.
+        """
         numbers = [one.partition for one in partitions]
+        if lost:
+            self._assigned.difference_update(numbers)
+        self._membership = consumer.consumer_group_metadata()
+        self._owned.revoked(numbers, self._answer, lost=lost)
         self._assigned.difference_update(numbers)
         self._paused.difference_update(numbers)
-        self._owned.revoked(numbers, lost=lost)
         consumer.incremental_unassign(partitions)

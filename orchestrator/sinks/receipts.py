@@ -6,30 +6,33 @@ from typing import Literal
 
 from orchestrator.ids import receipt_id
 from orchestrator.records import Action, Event, Value
+from orchestrator.sinks.delivery import Outcome
 
-Status = Literal["accepted", "failed", "dropped"]
+Status = Literal["accepted", "failed", "dropped", "bounced", "unsubscribed"]
 
 SOURCE = "deliver"
 
 
-def receipt(
-    action: Action, status: Status, at: int, *, reason: str | None = None, attempts: int = 0
-) -> Event:
-    """Return the receipt of one action; the same action and status give the same event_id.
+def receipt(action: Action, status: Status, at: int, outcome: Outcome) -> Event:
+    """Return a receipt of one action; the same action and status give the same event_id.
 
     Args:
         action: The send.
         status: ``accepted``: the provider is responsible now. ``failed``: it never will be.
-            ``dropped``: it was not even tried.
+            ``dropped``: it was not even tried. ``bounced``, ``unsubscribed``: beside a failure.
         at: Epoch ms.
-        reason: Closed word: ``window`` ``cancel`` ``template`` ``rejected`` ``unknown`` and others.
-        attempts: How often the provider was asked.
+        outcome: Why, after how many calls, and the provider's last word: its id of the message, or
+            its code.
     """
     properties: dict[str, Value] = {"action_id": action.action_id, "channel": action.channel}
-    if reason:
-        properties["reason"] = reason
-    if attempts:
-        properties["attempts"] = attempts
+    if outcome.reason:
+        properties["reason"] = outcome.reason
+    if outcome.attempts:
+        properties["attempts"] = outcome.attempts
+    if outcome.detail:
+        properties["provider_id" if status == "accepted" else "error"] = outcome.detail
+    if status == "bounced":
+        properties["hard"] = True
     return Event(
         event_id=receipt_id(action.action_id, status),
         type=f"message.{status}",

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 from orchestrator.codec import Codec, headers_for
 from orchestrator.kafka.inbox import mark_key
 from orchestrator.kafka.topics import Topology
 from orchestrator.partitioning import partition_for
-from orchestrator.records import Action, Delivery, Event, Inbox
+from orchestrator.records import Action, Delivery, DeliveryState, Event, Inbox
 from orchestrator.settings import Settings
 from orchestrator.sinks.delivery import Outcome
 from orchestrator.sinks.ledger import Entry, Write
-from orchestrator.sinks.receipts import receipt, receipt_key
+from orchestrator.sinks.receipts import Status, receipt, receipt_key
 
 Marks = Callable[[str], Iterable[str]]
 """Customer -> ids of the actions whose read marks lie beside the inbox."""
+
+
+_STATUS: Final[Mapping[DeliveryState, Status]] = {
+    "sent": "accepted",
+    "dropped": "dropped",
+    "failed": "failed",
+    "unknown": "failed",
+}
 
 
 class Recorder:
@@ -49,12 +58,12 @@ class Recorder:
         )
         return Entry(action.action_id, delivery, self._timestamp(action))
 
-    def line(self, action: Action, outcome: Outcome) -> Entry | None:
-        """Return the ledger's line of an outcome; None: the claim stands."""
-        if outcome.state == "claimed":
-            return None
-        if outcome.state == "released":
-            return Entry(action.action_id, None, self._timestamp(action))
+    def release(self, action: Action) -> Entry:
+        """Return the line that takes a claim back: the provider certainly does not have it."""
+        return Entry(action.action_id, None, self._timestamp(action))
+
+    def line(self, action: Action, outcome: Outcome) -> Entry:
+        """Return the ledger's line of an outcome."""
         delivery = Delivery(
             action_id=action.action_id,
             state=outcome.state,
@@ -65,8 +74,8 @@ class Recorder:
         return Entry(action.action_id, delivery, self._timestamp(action))
 
     def writes(self, action: Action, outcome: Outcome) -> Iterator[Write]:
-        """Yield what goes with the line: the receipt, and the inbox if there is one."""
-        if event := self._receipt(action, outcome):
+        """Yield what goes with the line: receipts, and what the sender wants written."""
+        for event in self._receipts(action, outcome):
             yield Write(
                 topic=self._events,
                 key=receipt_key(action).encode(),
@@ -74,20 +83,17 @@ class Recorder:
                 headers=headers_for(event, event.source, trace=action.trace),
                 timestamp=self._timestamp(action),
             )
+        if outcome.write:
+            yield outcome.write._replace(timestamp=self._timestamp(action))
         if outcome.inbox:
             yield from self._inbox_writes(action, outcome.inbox)
 
-    def _receipt(self, action: Action, outcome: Outcome) -> Event | None:
-        at, attempts = self._now(action), outcome.attempts
-        match outcome.state:
-            case "sent":
-                return receipt(action, "accepted", at, attempts=attempts)
-            case "dropped":
-                return receipt(action, "dropped", at, reason=outcome.reason, attempts=attempts)
-            case "failed" | "unknown":
-                return receipt(action, "failed", at, reason=outcome.reason, attempts=attempts)
-            case "released" | "claimed":
-                return None
+    def _receipts(self, action: Action, outcome: Outcome) -> Iterator[Event]:
+        at = self._now(action)
+        status: Status = _STATUS[outcome.state]
+        yield receipt(action, status, at, outcome)
+        if outcome.report:
+            yield receipt(action, outcome.report, at, outcome)
 
     def _inbox_writes(self, action: Action, inbox: Inbox) -> Iterator[Write]:
         customer_id, stamp = inbox.customer_id, self._timestamp(action)

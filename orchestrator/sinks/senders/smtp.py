@@ -8,20 +8,21 @@ relays fold doubles by.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.errors import MessageError
-from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
+from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import Policy, default
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 
 import aiosmtplib
 
-from orchestrator.records import Action
-from orchestrator.settings import SmtpSender as SmtpSettings
-from orchestrator.sinks.senders.protocol import Accepted, Order, Rejected, TryAgain
+from orchestrator.sender_settings import SmtpSender as SmtpSettings
+from orchestrator.sinks.senders.mail import mail_of
+from orchestrator.sinks.senders.protocol import Accepted, Order, Rejected, TryAgain, Unfit
 
 
 class _OneLine(UnstructuredHeader, BaseHeader):
@@ -37,6 +38,10 @@ _POLICY = default.clone(header_factory=_headers)
 TIMEOUT_S = 30.0
 _PERMANENT = 500
 """SMTP: 4xx is "not now", 5xx is "not ever"."""
+_CLOSING = 421
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+_NO_MAILBOX = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1")
+"""RFC 3463, 7505: no such mailbox or domain, bad syntax, moved, null MX, disabled."""
 
 
 class SmtpSender:
@@ -49,15 +54,23 @@ class SmtpSender:
     async def send(self, order: Order) -> Accepted:
         """Hand the message to the relay; see ``Sender``."""
         message = compose(order, self._settings)
-        try:
-            client = await self._connected()
-        except (aiosmtplib.SMTPException, OSError) as error:
-            raise TryAgain("unreachable", type(error).__name__) from error
+        client = await self._connected()
         try:
             await client.send_message(message)
-        except (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPRecipientsRefused) as error:
+        except aiosmtplib.SMTPSenderRefused as error:
             self._idle.append(client)
-            raise _verdict(_code(error)) from error
+            if error.code >= _PERMANENT:
+                raise TryAgain(
+                    "configuration", f"SMTP {error.code}: from_address", blame="setup"
+                ) from error
+            raise verdict(error.code, error.message, recipient=False) from error
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            self._idle.append(client)
+            [said, *_] = error.recipients
+            raise verdict(said.code, said.message, recipient=True) from error
+        except aiosmtplib.SMTPResponseException as error:
+            self._idle.append(client)
+            raise verdict(error.code, error.message, recipient=False) from error
         except (aiosmtplib.SMTPException, OSError) as error:
             client.close()
             # The connection broke: perhaps behind the last byte of the message.
@@ -89,7 +102,13 @@ class SmtpSender:
             password=settings.password.reveal() if settings.password else None,
             timeout=TIMEOUT_S,
         )
-        await client.connect()
+        try:
+            await client.connect()
+        except aiosmtplib.SMTPAuthenticationError as error:
+            raise TryAgain("credentials", f"SMTP {error.code}", blame="setup") from error
+        except (aiosmtplib.SMTPException, OSError) as error:
+            client.close()
+            raise TryAgain("unreachable", type(error).__name__) from error
         return client
 
 
@@ -107,69 +126,44 @@ def compose(order: Order, settings: SmtpSettings) -> EmailMessage:
     """Return the message; the same order gives the same bytes, but for MIME boundaries.
 
     Raises:
-        Rejected: No address, no content, or one of them cannot stand in a mail.
+        Unfit: No address, no content, or one of them cannot stand in a mail.
     """
-    action, fields = order.action, order.fields
+    mail = mail_of(order, settings.from_address)
     message = EmailMessage(_POLICY)
     try:
         message["From"] = settings.from_address
-        message["To"] = _recipient(action)
-        message["Subject"] = fields.get("subject", "")
-        message["Message-ID"] = message_id(action, settings.from_address)
+        message["To"] = mail.to
+        message["Subject"] = mail.subject
         message["Date"] = format_datetime(datetime.fromtimestamp(order.now / 1000, UTC))
-        message["X-Action-Id"] = action.action_id
-        for name, value in unsubscribe_headers(order.unsubscribe_url).items():
+        for name, value in mail.headers.items():
             message[name] = value
     except (ValueError, MessageError, IndexError) as error:
-        raise Rejected(
-            "bad_address", f"a header cannot be written: {type(error).__name__}"
-        ) from error
-    _fill(message, fields)
+        raise Unfit("bad_content", f"a header cannot be written: {type(error).__name__}") from error
+    if mail.text is not None:
+        message.set_content(mail.text)
+    if mail.html is not None and mail.text is not None:
+        message.add_alternative(mail.html, subtype="html")
+    elif mail.html is not None:
+        message.set_content(mail.html, subtype="html")
     return message
 
 
-def message_id(action: Action, from_address: str) -> str:
-    """Return ``<ACTION@DOMAIN>``: the same for every attempt."""
-    domain = parseaddr(from_address)[1].rpartition("@")[2] or "localhost"
-    return f"<{action.action_id}@{domain}>"
+def verdict(code: int, text: str, *, recipient: bool) -> Rejected | TryAgain:
+    """Return what an SMTP answer means.
 
+    The relay's own words quote addresses: the codes alone go into receipts and logs.
 
-def unsubscribe_headers(url: str | None) -> Mapping[str, str]:
-    """Return List-Unsubscribe and its one-click twin (RFC 8058), if there is an address for it."""
-    if url is None:
-        return {}
-    return {
-        "List-Unsubscribe": f"<{url}>",
-        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-    }
-
-
-def _recipient(action: Action) -> Address:
-    if not action.address:
-        raise Rejected("no_address", "the action has no address")
-    return Address(addr_spec=action.address)
-
-
-def _fill(message: EmailMessage, fields: Mapping[str, str]) -> None:
-    text, html = fields.get("text"), fields.get("html")
-    if text is None and html is None:
-        raise Rejected("no_content", "an e-mail needs the field text or html")
-    if text is not None:
-        message.set_content(text)
-    if html is not None and text is not None:
-        message.add_alternative(html, subtype="html")
-    elif html is not None:
-        message.set_content(html, subtype="html")
-
-
-def _code(error: aiosmtplib.SMTPResponseException | aiosmtplib.SMTPRecipientsRefused) -> int:
-    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return min(one.code for one in error.recipients)
-    return error.code
-
-
-def _verdict(code: int) -> Rejected | TryAgain:
-    # The relay's own words quote addresses: the code alone may go into receipts and logs.
-    if code >= _PERMANENT:
-        return Rejected("rejected", f"SMTP {code}")
-    return TryAgain("refused", f"SMTP {code}")
+    Args:
+        code: Of three digits.
+        text: What stood behind it; begins with an enhanced code, if the relay has such.
+        recipient: Whether it was said of the recipient.
+    """
+    found = _ENHANCED.match(text)
+    enhanced = found.group() if found else ""
+    said = f"SMTP {code} {enhanced}".rstrip()
+    if code < _PERMANENT:
+        closing = code == _CLOSING
+        return TryAgain("refused", said, blame="provider" if closing else "message")
+    if recipient and enhanced.startswith(_NO_MAILBOX):
+        return Rejected("bad_address", said, report="bounced")
+    return Rejected("rejected", said)

@@ -7,11 +7,8 @@ only the status counts, and Retry-After; it is never kept, shown or logged.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from time import time
 from typing import Final
 
@@ -19,18 +16,23 @@ import aiohttp
 import msgspec
 
 from orchestrator.expressions.instants import format_instant
-from orchestrator.settings import WebhookSender as WebhookSettings
+from orchestrator.sender_settings import WebhookSender as WebhookSettings
 from orchestrator.signatures import standard_content, standard_key, standard_signature
 from orchestrator.sinks.egress import Guard, GuardedResolver, Refused
-from orchestrator.sinks.senders.protocol import Accepted, Order, Rejected, TryAgain
+from orchestrator.sinks.senders.http import Reply, open_http, post
+from orchestrator.sinks.senders.protocol import (
+    Accepted,
+    Blame,
+    Order,
+    Rejected,
+    TryAgain,
+    Unfit,
+)
 
 TYPE: Final = "message.sent"
-CONNECT_S: Final = 5.0
-MAX_ANSWER: Final = 64 * 1024
-"""Of an answer; a longer one costs its connection."""
-_OK: Final = range(200, 300)
 _REDIRECTS: Final = range(300, 400)
 _LATER: Final = frozenset({408, 425, 429})
+_TOO_FAST: Final = 429
 _SERVER_ERROR: Final = 500
 _GONE: Final = 410
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -52,45 +54,50 @@ class WebhookSender:
         """Post the message; see ``Sender``."""
         url = self._url or order.action.address
         if not url:
-            raise Rejected("no_address", "neither the settings nor the action name a URL")
+            raise Unfit("no_address", "neither the settings nor the action name a URL")
         body = body_of(order)
         headers = {
             "Content-Type": "application/json",
-            "User-Agent": "orchestrator",
             **signed(order.action.action_id, int(time()), body, self._keys),
         }
         try:
             self._guard.check_url(url)
-            async with self._http.post(
-                url, data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                await self._finish(answer)
-                return _verdict(answer)
+            reply = await post(self._http, url, body, headers)
         except Refused as error:
-            raise Rejected("bad_address", str(error)) from error
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise TryAgain("certificate", type(error).__name__) from error
-        except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, Refused):
-                raise Rejected("bad_address", str(error.os_error)) from error
-            raise TryAgain("unreachable", type(error).__name__) from error
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise Rejected("bad_address", type(error).__name__) from error
-        except aiohttp.ConnectionTimeoutError as error:
-            raise TryAgain("unreachable", type(error).__name__) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # Perhaps behind the last byte of the request: the receiver may have it.
-            raise TryAgain("connection", type(error).__name__, unknown=True) from error
+            raise Unfit("bad_address", str(error)) from error
+        except TryAgain as error:
+            raise self._placed(error) from error.__cause__
+        return self._verdict(reply)
 
-    @staticmethod
-    async def _finish(answer: aiohttp.ClientResponse) -> None:
-        """Read what is there, so that the connection can be used again; close it if that is much."""
-        left = MAX_ANSWER
-        async for chunk in answer.content.iter_chunked(8192):
-            left -= len(chunk)
-            if left < 0:
-                answer.close()
-                return
+    def _placed(self, error: TryAgain) -> Rejected | TryAgain:
+        """Return what a call without an answer means, where each customer may have a receiver."""
+        match error.__cause__:
+            case aiohttp.ClientConnectorError(os_error=Refused() as refused):
+                return Unfit("bad_address", str(refused))
+            case aiohttp.InvalidURL() as invalid:
+                return Unfit("bad_address", type(invalid).__name__)
+            case _:
+                return TryAgain(
+                    error.reason, str(error), unknown=error.unknown, blame=self._blame(error.blame)
+                )
+
+    def _blame(self, blame: Blame) -> Blame:
+        """Where each customer has a URL, one receiver's trouble is not the others'."""
+        return blame if self._url else "message"
+
+    def _verdict(self, reply: Reply) -> Accepted:
+        status = reply.status
+        text = f"HTTP {status}"
+        if reply.ok:
+            return Accepted()
+        if status in _REDIRECTS:
+            raise Rejected("redirect", f"{text}: redirects are not followed")
+        if status in _LATER or status >= _SERVER_ERROR:
+            blame: Blame = "pace" if status == _TOO_FAST else "provider"
+            raise TryAgain("refused", text, after=reply.after, blame=self._blame(blame))
+        if status == _GONE:
+            raise Rejected("gone", text, report=None if self._url else "bounced")
+        raise Rejected("rejected", text)
 
 
 @asynccontextmanager
@@ -101,15 +108,8 @@ async def open_webhook(settings: WebhookSettings) -> AsyncIterator[WebhookSender
         SettingsError: A secret is not ``whsec_`` and base64.
     """
     guard = Guard(settings.allow, settings.ports, allow_http=settings.allow_http)
-    connector = aiohttp.TCPConnector(
-        resolver=GuardedResolver(guard), use_dns_cache=False, limit=settings.concurrency
-    )
-    timeout = aiohttp.ClientTimeout(total=settings.timeout_s, sock_connect=CONNECT_S)
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-    ) as http:
+    async with open_http(settings.timeout_s, settings.concurrency, GuardedResolver(guard)) as http:
         yield WebhookSender(settings, http, guard)
-        await asyncio.sleep(0)  # let closed connections go before the loop does
 
 
 def body_of(order: Order) -> bytes:
@@ -142,29 +142,3 @@ def signed(id_: str, timestamp: int, body: bytes, keys: Sequence[bytes]) -> dict
         "webhook-timestamp": str(timestamp),
         "webhook-signature": " ".join(standard_signature(key, content) for key in keys),
     }
-
-
-def _verdict(answer: aiohttp.ClientResponse) -> Accepted:
-    status = answer.status
-    if status in _OK:
-        return Accepted()
-    if status in _REDIRECTS:
-        raise Rejected("redirect", f"HTTP {status}: redirects are not followed")
-    if status in _LATER or status >= _SERVER_ERROR:
-        after = retry_after(answer.headers.get("Retry-After", ""), datetime.now(UTC))
-        raise TryAgain("refused", f"HTTP {status}", after=after)
-    raise Rejected("gone" if status == _GONE else "rejected", f"HTTP {status}")
-
-
-def retry_after(text: str, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After asks for: a number of them, or a date."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        at = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if at.tzinfo is None:
-        return None
-    return max(0.0, (at - now).total_seconds())
