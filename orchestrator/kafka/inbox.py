@@ -12,7 +12,8 @@ Both go to the customer's partition.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 
 import msgspec
@@ -50,6 +51,7 @@ class InboxTable:
         )
         self._inboxes: dict[str, Inbox] = {}
         self._marks: dict[str, dict[str, int]] = {}
+        self._watchers: dict[str, list[Callable[[], object]]] = {}
         self._reached: dict[int, int] = {}
         self._moved = threading.Condition()
         self._stopped = threading.Event()
@@ -103,6 +105,20 @@ class InboxTable:
         with self._moved:
             return tuple(self._marks.get(customer_id, ()))
 
+    @contextmanager
+    def watching(self, customer_id: str, changed: Callable[[], object]) -> Iterator[None]:
+        """Call ``changed`` from the table's thread whenever the customer's inbox may have changed."""
+        with self._moved:
+            self._watchers.setdefault(customer_id, []).append(changed)
+        try:
+            yield
+        finally:
+            with self._moved:
+                watchers = self._watchers[customer_id]
+                watchers.remove(changed)
+                if not watchers:
+                    del self._watchers[customer_id]
+
     def _ends(self) -> dict[int, int]:
         # Not the follower's own client: it answers other threads only between two polls, if at all.
         asking = Consumer(self._config)
@@ -126,6 +142,10 @@ class InboxTable:
                 for message, inbox in taken:
                     self._take(message, inbox)
                 self._moved.notify_all()
+                told = {_customer(message) for message in messages} & self._watchers.keys()
+                for customer_id in told:
+                    for changed in self._watchers[customer_id]:
+                        changed()
 
     def _decoded(self, message: Message) -> Inbox | None:
         value = message.value()
@@ -167,6 +187,10 @@ class InboxTable:
     def _reach(self, partition: int | None, offset: int | None) -> None:
         if partition is not None and offset is not None:
             self._reached[partition] = max(offset, self._reached.get(partition, 0))
+
+
+def _customer(message: Message) -> str:
+    return (message.key() or b"").decode().partition(MARK)[0]
 
 
 def _marked(message: InboxMessage, read_at: int | None) -> InboxMessage:

@@ -12,6 +12,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from time import perf_counter, time
 from typing import Any
 
@@ -30,7 +31,7 @@ from orchestrator.observability.pages import pages
 from orchestrator.settings import Settings
 from orchestrator.sources import metrics
 from orchestrator.sources.access import WriteKeys, key_of_header
-from orchestrator.sources.inbox_api import InboxApi
+from orchestrator.sources.inbox_api import SHARED, InboxApi
 from orchestrator.sources.intake import MAX_BODY, Intake, Taken, key_of_body
 from orchestrator.sources.mapping import Kind, Origin
 from orchestrator.sources.preferences.api import PreferencesApi
@@ -41,7 +42,9 @@ from orchestrator.sources.webhooks.api import WebhookApi
 from orchestrator.sources.webhooks.hooks import AppliedHooks
 
 MAX_IN_FLIGHT = 64 * 1024 * 1024
-"""Bytes of bodies that are being read or wait for Kafka; beyond it callers are sent away."""
+"""Bytes of requests that are being read or wait for Kafka; beyond it callers are sent away."""
+REQUEST_BYTES = 16 * 1024
+"""What a request costs beside its body: its connection, its headers, its record on the way."""
 RETRY_AFTER_S = "1"
 START_S = 60.0
 KINDS: tuple[Kind, ...] = ("track", "identify", "page", "screen", "group", "alias")
@@ -75,9 +78,14 @@ class Collector:
     def routes(self) -> list[web.RouteDef]:
         """Return the tracking API, webhooks, health and metrics."""
         singles = [web.post(f"/v1/{kind}", self._tracking(kind)) for kind in KINDS]
+        # The browsers' SDK names kinds by their first letters, and measures itself.
+        letters = [web.post(f"/v1/{kind[0]}", self._tracking(kind)) for kind in KINDS]
+        batches = [web.post(f"/v1/{name}", self._tracking(None)) for name in ("batch", "b")]
         return [
             *singles,
-            web.post("/v1/batch", self._tracking(None)),
+            *letters,
+            *batches,
+            web.post("/v1/m", _let_go),
             web.post("/v1/webhooks/{name}", self._bounded(self._webhooks.take)),
             web.get("/healthz", self._health),
             *pages(self._waiting),
@@ -93,7 +101,9 @@ class Collector:
         """Send callers away while too many bytes are on their way."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            expected = min(request.content_length or MAX_BODY, MAX_BODY)
+            packed = "Content-Encoding" in request.headers  # nobody knows yet how large it gets
+            size = MAX_BODY if packed else request.content_length or MAX_BODY
+            expected = min(size, MAX_BODY) + REQUEST_BYTES
             if self._in_flight + expected > MAX_IN_FLIGHT:
                 raise web.HTTPTooManyRequests(headers={"Retry-After": RETRY_AFTER_S})
             self._in_flight += expected
@@ -134,6 +144,10 @@ class Collector:
         except UnavailableError as away:
             return {"catalog": str(away)}
         return {}
+
+
+async def _let_go(_: web.Request) -> web.Response:
+    return web.json_response({"success": True})
 
 
 def _answer(kind: Kind | None, taken: Taken) -> web.Response:
@@ -178,7 +192,8 @@ async def judge(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _error(status: int, message: str, headers: dict[str, str]) -> web.Response:
-    said = {"success": False, "message": message}
+    code = HTTPStatus(status).name.lower()
+    said = {"success": False, "code": code, "message": message}
     return web.json_response(said, status=status, headers=headers)
 
 
@@ -194,16 +209,22 @@ def cors(origins: list[str]) -> Middleware:
         preflight = (
             request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         )
+        shared = (
+            {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if allowed(origin) else {}
+        )
+        request[SHARED] = shared if origin else {}  # for streams, whose headers leave at once
         response = web.Response(status=204) if preflight else await handler(request)
-        if origin and allowed(origin):
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Vary"] = "Origin"
+        if request[SHARED]:
+            response.headers.update(shared)
             if preflight:
                 response.headers["Access-Control-Allow-Methods"] = "GET, POST"
-                response.headers["Access-Control-Allow-Headers"] = (
-                    "Authorization, Content-Type, Content-Encoding"
+                # Each release of the SDKs may ask for another header (X-Retry-Count): none is read.
+                response.headers["Access-Control-Allow-Headers"] = request.headers.get(
+                    "Access-Control-Request-Headers", "Authorization, Content-Type"
                 )
                 response.headers["Access-Control-Max-Age"] = "86400"
+            else:
+                response.headers["Access-Control-Expose-Headers"] = "Retry-After"
         return response
 
     return share
@@ -242,8 +263,8 @@ async def open_app(settings: Settings) -> AsyncIterator[web.Application]:
             if not await asyncio.to_thread(table.catch_up, START_S):
                 _log.warning("the inboxes are still being read")
             inbox = InboxApi(topology, codec, table, producer, secret.reveal(), _wall)
-            app.router.add_get("/v1/inbox/{token}", inbox.show)
-            app.router.add_post("/v1/inbox/{token}/read", inbox.read)
+            app.add_routes(inbox.routes())
+            app.on_shutdown.append(inbox.close)
         if links := open_links(settings.links):
             offer = AppliedOffer(store)
             preferences = PreferencesApi(topology, codec, links, offer.get, producer, _wall)

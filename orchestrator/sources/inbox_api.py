@@ -1,6 +1,8 @@
 """The in-app inbox over HTTP: read it with a token, mark messages as read.
 
 ``GET /v1/inbox/TOKEN`` -> ``{"messages": [...], "unread": 2}``, newest first.
+``GET /v1/inbox/TOKEN/stream``: the same as server-sent events ``inbox``, at once and at each change, until
+the token ends; ``new EventSource(url)`` in a browser.
 ``POST /v1/inbox/TOKEN/read`` with ``{"action_ids": [...]}`` (none = all) -> ``{"read": 1}``; each
 message read for the first time is an event ``message.opened``. On the log clock the request brings
 its own ``timestamp``.
@@ -8,7 +10,10 @@ its own ``timestamp``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -24,9 +29,21 @@ from orchestrator.partitioning import partition_for
 from orchestrator.records import Event, Inbox, InboxMessage
 from orchestrator.sources.mapping import instant
 from orchestrator.sources.producer import EventProducer, Outgoing
-from orchestrator.sources.tokens import customer_of_token
+from orchestrator.sources.tokens import bearer
 
 SOURCE = "inbox"
+SHARED: Final = web.RequestKey("shared", dict[str, str])
+"""Where a request keeps the headers that let its browser read the answer."""
+PING_S: Final = 15.0
+"""Silence is broken this often: proxies end connections on which nothing moves."""
+WRITE_S: Final = 30.0
+MAX_STREAMS: Final = 5_000
+"""Of one process; about 10 KB each."""
+STREAM: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+}
 
 
 class _Read(Struct):
@@ -35,6 +52,37 @@ class _Read(Struct):
 
 
 _read_decoder = msgspec.json.Decoder(_Read)
+
+
+class Streams:
+    """The streams that are open. Each is told when the process stops: it would never end by itself."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Event] = set()
+        self.closing = False
+
+    @contextmanager
+    def enter(self, wake: asyncio.Event) -> Iterator[None]:
+        """Count a stream in while it lasts.
+
+        Raises:
+            HTTPServiceUnavailable: There are too many.
+        """
+        if len(self._open) >= MAX_STREAMS:
+            raise web.HTTPServiceUnavailable(
+                text="too many streams are open here", headers={"Retry-After": "5"}
+            )
+        self._open.add(wake)
+        try:
+            yield
+        finally:
+            self._open.discard(wake)
+
+    async def close(self, _: web.Application | None = None) -> None:
+        """End all of them."""
+        self.closing = True
+        for wake in self._open:
+            wake.set()
 
 
 class InboxApi:
@@ -59,22 +107,53 @@ class InboxApi:
         self._producer = producer
         self._secret = secret
         self._wall = wall
+        self._streams = Streams()
+
+    @property
+    def close(self) -> Callable[[web.Application], Awaitable[None]]:
+        """Ends the streams; for the application's ``on_shutdown``."""
+        return self._streams.close
 
     async def show(self, request: web.Request) -> web.Response:
         """``GET /v1/inbox/TOKEN``."""
-        inbox = self._of(request)
-        now = self._wall()
-        messages = [
-            one
-            for one in inbox.messages
-            if self._log_clock or one.expires_at is None or one.expires_at > now
+        customer_id, _ = self._bearer(request)
+        return _answer(self._shown(customer_id))
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the inbox's routes."""
+        return [
+            web.get("/v1/inbox/{token}", self.show),
+            web.get("/v1/inbox/{token}/stream", self.stream),
+            web.post("/v1/inbox/{token}/read", self.read),
         ]
-        unread = sum(one.read_at is None for one in messages)
-        return _answer({"messages": messages, "unread": unread})
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """``GET /v1/inbox/TOKEN/stream``."""
+        customer_id, until = self._bearer(request)
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        with (
+            self._streams.enter(changed),
+            self._table.watching(customer_id, lambda: loop.call_soon_threadsafe(changed.set)),
+        ):
+            response = web.StreamResponse(headers={**STREAM, **request.get(SHARED, {})})
+            await response.prepare(request)
+            changed.set()
+            while (left := (until - self._wall()) / 1000) > 0 and not self._streams.closing:
+                await _until_set(changed, min(left, PING_S))
+                quiet = not changed.is_set()
+                changed.clear()
+                said = b": \n\n" if quiet else _event(self._shown(customer_id))
+                try:
+                    async with asyncio.timeout(WRITE_S):
+                        await response.write(said)
+                except (ConnectionError, TimeoutError):
+                    break  # gone, or it reads nothing: EventSource comes again by itself
+        return response
 
     async def read(self, request: web.Request) -> web.Response:
         """``POST /v1/inbox/TOKEN/read``."""
-        inbox = self._of(request)
+        customer_id, _ = self._bearer(request)
+        inbox = self._inbox_of(customer_id)
         try:
             said = _read_decoder.decode(await request.read() or b"{}")
             at = self._at(said)
@@ -89,11 +168,24 @@ class InboxApi:
         await self._producer.send([*self._opened(inbox, fresh, at), *self._marks(inbox, fresh, at)])
         return _answer({"read": len(fresh)})
 
-    def _of(self, request: web.Request) -> Inbox:
-        customer_id = customer_of_token(self._secret, request.match_info["token"], self._wall())
-        if customer_id is None:
+    def _bearer(self, request: web.Request) -> tuple[str, int]:
+        """Return whose inbox the token opens, and until when (epoch ms)."""
+        found = bearer(self._secret, request.match_info["token"], self._wall())
+        if found is None:
             raise web.HTTPForbidden(text="this token is not valid, or no longer")
+        return found
+
+    def _inbox_of(self, customer_id: str) -> Inbox:
         return self._table.get(customer_id) or Inbox(customer_id=customer_id)
+
+    def _shown(self, customer_id: str) -> dict[str, object]:
+        now = self._wall()
+        messages = [
+            one
+            for one in self._inbox_of(customer_id).messages
+            if self._log_clock or one.expires_at is None or one.expires_at > now
+        ]
+        return {"messages": messages, "unread": sum(one.read_at is None for one in messages)}
 
     def _at(self, said: _Read) -> int:
         at = instant(said.timestamp) if self._log_clock else self._wall()
@@ -149,6 +241,15 @@ class InboxApi:
                 )
             )
         return outgoing
+
+
+async def _until_set(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
+def _event(data: object) -> bytes:
+    return b"event: inbox\ndata: " + msgspec.json.encode(data) + b"\n\n"
 
 
 def _answer(data: object) -> web.Response:

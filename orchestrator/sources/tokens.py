@@ -17,9 +17,10 @@ def inbox_token(secret: str, customer_id: str, expires_at: int) -> str:
     return sign(secret, _PURPOSE, expires_at.to_bytes(_EXPIRY_BYTES, "big") + customer_id.encode())
 
 
-def customer_of_token(secret: str, token: str, now: int) -> str | None:
-    """Return the customer id, or None for a token that is forged, broken or out of date."""
+def bearer(secret: str, token: str, now: int) -> tuple[str, int] | None:
+    """Return the customer id and the end of a token, or None: forged, broken or out of date."""
     body = verified(secret, _PURPOSE, token)
-    if body is None or int.from_bytes(body[:_EXPIRY_BYTES], "big") <= now:
+    if body is None:
         return None
-    return body[_EXPIRY_BYTES:].decode()
+    until = int.from_bytes(body[:_EXPIRY_BYTES], "big")
+    return (body[_EXPIRY_BYTES:].decode(), until) if until > now else None

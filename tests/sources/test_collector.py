@@ -300,9 +300,62 @@ async def test_the_inbox(site: Site) -> None:
     [event] = await site.events()
     assert (event.type, event.properties["action_id"]) == ("message.opened", "a1")
     assert event.identities == {"customer": "ada"}
-    forged = f"{site.url}/v1/inbox/{token[:-2]}AA"
-    async with site.http.get(forged) as answer:
-        assert answer.status == 403
+    forged = f"{site.url}/v1/inbox/{token[:-4]}AAAA"
+    for refused in (forged, f"{forged}/stream"):
+        async with site.http.get(refused) as answer:
+            assert answer.status == 403
+
+
+async def test_the_inbox_as_a_stream(site: Site) -> None:
+    """What it holds at once, then each change; a browser of another origin may read it; it ends."""
+    topic = site.topology.name("inbox")
+    producer = Producer(producer_config(site.settings))
+
+    def put(*titles: str) -> None:
+        messages = [
+            InboxMessage(action_id=f"a{number}", message="welcome", title=title, sent_at=number)
+            for number, title in enumerate(titles)
+        ]
+        inbox = Inbox(customer_id="eve", messages=messages)
+        producer.produce(topic, site.codec.encode(inbox, topic), b"eve")
+        producer.flush()
+
+    def address_for(ms: int) -> str:
+        return f"{site.url}/v1/inbox/{inbox_token(SECRET, 'eve', int(time() * 1000) + ms)}"
+
+    address = address_for(600_000)
+    headers = {"Accept": "text/event-stream", "Origin": "https://shop.example"}
+    async with site.http.get(f"{address}/stream", headers=headers) as answer:
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+
+        async def following(titles: list[str], unread: int) -> None:
+            """Read until the inbox looks so: changes may be told together, or once too often."""
+            async for line in answer.content:
+                if line.startswith(b"data: "):
+                    said = json.loads(line[6:])
+                    if ([one["title"] for one in said["messages"]], said["unread"]) == (
+                        titles,
+                        unread,
+                    ):
+                        return
+            pytest.fail("the stream ended")
+
+        await following([], 0)
+        put("One")
+        await following(["One"], 1)
+        put("Two", "One")
+        await following(["Two", "One"], 2)
+        async with site.http.post(f"{address}/read", json={"action_ids": ["a1"]}) as read:
+            assert await read.json() == {"read": 1}
+        await following(["Two", "One"], 1)
+    life, status = 500, 403
+    while status == 403:
+        life *= 2
+        async with site.http.get(f"{address_for(life)}/stream") as answer:
+            status = answer.status
+            while await answer.content.readline():
+                pass  # until the token is over: then the server ends it
 
 
 async def test_on_the_log_clock_records_carry_the_events_time(
