@@ -23,6 +23,8 @@ from orchestrator.sources.preferences.api import PreferencesApi
 from orchestrator.sources.preferences.offer import Offer, offer_of
 from orchestrator.sources.producer import EventProducer
 
+pytestmark = pytest.mark.kafka
+
 OFFER = {"news": ("email", "push"), "<b>offers</b>": ("email",)}
 LINKS = Links("", ["s"])
 TO_ADA = LINKS.unsubscribe(
