@@ -32,9 +32,10 @@ from orchestrator.engine.ports import (
     TickSender,
 )
 from orchestrator.engine.processor import Counters, Tools
-from orchestrator.engine.replay import Opened, StoreOpener, open_partition
-from orchestrator.engine.slots import Slot, Status, build_core
+from orchestrator.engine.replay import StoreOpener
+from orchestrator.engine.slots import Slot, Status
 from orchestrator.engine.task import PartitionTask
+from orchestrator.engine.ticks import send_tick
 from orchestrator.errors import FencedError, TransactionFailed, UnavailableError
 from orchestrator.observability import get_logger
 from orchestrator.stages.protocol import Stage
@@ -168,7 +169,7 @@ class Engine:
         wanted = set(tasks)
         self.paused = False
         for task in [task for task in self.slots if task not in wanted]:
-            self._closing[task] = self._spawn(self._drop(self.slots.pop(task)))
+            self._close(self.slots.pop(task))
         kept = [slot for slot in self.slots.values() if slot.status is Status.SUSPENDED]
         sound = await asyncio.gather(*(self._may_keep(slot) for slot in kept))
         good = {slot.id for slot, ok in zip(kept, sound, strict=True) if ok}
@@ -184,7 +185,7 @@ class Engine:
         """Commit what can be committed and close everything."""
         self._closed = True
         await self.suspend()
-        await asyncio.gather(*(self._drop(slot) for slot in list(self.slots.values())))
+        await asyncio.gather(*(self._close(slot) for slot in self.slots.values()))
         self.slots.clear()
 
     async def _may_keep(self, slot: Slot) -> bool:
@@ -215,9 +216,11 @@ class Engine:
     async def _open(self, task: TaskId, former: Slot | None) -> None:
         slot = self.slots[task] = Slot(task, self._changelogs(task), self._on_point)
         if former is not None:
-            await self._drop(former)
-        if (closing := self._closing.pop(task, None)) is not None:
-            await asyncio.wait([closing])  # one owner of the directory at a time
+            self._close(former)
+        if (closing := self._closing.get(task)) is not None:
+            await asyncio.wait([closing])
+        if slot.cancelled.is_set():
+            return
         slot.opening = self._in(self._openings, partial(self._open_blocking, slot))
         try:
             await slot.opening
@@ -243,9 +246,19 @@ class Engine:
         await self._start(slot)
 
     def _open_blocking(self, slot: Slot) -> None:
+        spec = self.stages[slot.id.stage]
         while True:
             try:
-                slot.move_in(*self._open_once(slot))
+                slot.open(
+                    spec.stage,
+                    spec.source,
+                    spec.partitions,
+                    stores=self._stores,
+                    tools=self._tools,
+                    config=self.config,
+                    marks=self._marks,
+                    find_skip=self._find_skip,
+                )
             except UnavailableError as away:
                 _log.warning("partition waits", task=str(slot.id), why=str(away))
                 if slot.cancelled.wait(self.config.retry):
@@ -253,54 +266,41 @@ class Engine:
             else:
                 return
 
-    def _open_once(self, slot: Slot) -> tuple[Opened, PartitionTask]:
-        spec = self.stages[slot.id.stage]
-        opened = open_partition(
-            slot.id,
-            slot.changelog,
-            self._stores,
-            slot.cancelled.is_set,
-            slot.progress,
-            self._on_point,
-        )
-        try:
-            hold = slot.find_hold(self._marks, self._find_skip, spec.source, opened.meta.position)
-            core = build_core(
-                slot.id,
-                spec.stage,
-                spec.source,
-                spec.partitions,
-                opened,
-                self._tools,
-                self.config,
-                slot.mark,
-                hold,
-            )
-        except BaseException:
-            opened.store.close()
-            raise
-        return opened, core
-
     async def _start(self, slot: Slot) -> None:
-        """Seek first, mark running second, resume third.
+        """Pause, seek, mark running, resume: else records fetched before might reach a running task.
 
-        Else records that were fetched across a rebalance might reach a running task.
+        A chunk that came between seek and start was dropped, and nobody would miss it in a silent
+        partition: then the reader is placed once more.
         """
         core, reader = slot.core, self.reader
         if self.paused or core is None or reader is None or self.slots.get(slot.id) is not slot:
             return
-        core.forget_queue()
-        if not await reader.seek(slot.id, core.position):
-            return
-        if self.paused or slot.status is not Status.SUSPENDED:
-            return
+        reader.pause(slot.id)
+        dropped = -1
+        while dropped != slot.dropped:
+            dropped = slot.dropped
+            core.forget_queue()
+            if not await reader.seek(slot.id, core.position):
+                return
+            if self.paused or slot.status is not Status.SUSPENDED:
+                return
         slot.status, slot.throttled = Status.RUNNING, False
         reader.resume(slot.id)
         self._wake.set()
 
-    async def _drop(self, slot: Slot) -> None:
-        """Close a slot whose partition is not ours any more, or that will be opened anew."""
+    def _close(self, slot: Slot) -> asyncio.Future[None]:
+        """Close a slot whose partition is not ours any more, or that will be opened anew.
+
+        What is still being closed of the same task comes first, and an opening waits for all of it:
+        a directory has one owner at a time.
+        """
         slot.cancelled.set()
+        closing = self._closing[slot.id] = self._spawn(self._drop(slot, self._closing.get(slot.id)))
+        return closing
+
+    async def _drop(self, slot: Slot, before: asyncio.Future[Any] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
         if slot.opening is not None:
             await asyncio.wait([slot.opening])  # it closes what it opened
         if slot.status is Status.CLOSED:
@@ -342,7 +342,10 @@ class Engine:
         """Hand over fetched records; a task that is not running drops them, it will seek."""
         task = self.task_of(chunk.topic, chunk.partition)
         slot = None if task is None else self.slots.get(task)
-        if slot is None or slot.core is None or not slot.running:
+        if slot is None or slot.core is None:
+            return
+        if not slot.running:
+            slot.dropped += 1
             return
         if not slot.core.offer(chunk, wall_ms()):
             _log.warning(
@@ -392,7 +395,7 @@ class Engine:
             slot.throttled = False
             self._reader().resume(slot.id)
         if slot.running and self.config.clock == "broker" and core.wants_tick(wall, mono):
-            self._tick(slot, core, mono)
+            send_tick(self._ticks, core, mono)
         return slot.running and core.ready and slot.id.stage not in self.held
 
     def _apply(self, slot: Slot, core: PartitionTask, mono: float) -> None:
@@ -429,18 +432,6 @@ class Engine:
             core.blocked = blocked = None
         slot.waiting = None
         self._wake.set()
-
-    def _tick(self, slot: Slot, core: PartitionTask, mono: float) -> None:
-        def done(offset: int | None, log_time: int) -> None:
-            if offset is None:
-                core.tick.failed(mono)
-                return
-            core.tick.acknowledged(offset, mono)
-            if core.clock.acknowledged(log_time, wall_ms(), time.monotonic() - mono):
-                _log.warning("clocks differ", task=str(slot.id), ms=round(core.clock.offset))
-
-        core.tick.sent(mono)
-        self._ticks.send(slot.id, done)
 
     # -------------------------------------------------------------------------------- commits
 

@@ -15,7 +15,7 @@ from orchestrator.engine.holding import Hold
 from orchestrator.engine.marks import Mark, Marks
 from orchestrator.engine.ports import Changelog, FindSkip, Snapshot, Store, TaskId
 from orchestrator.engine.processor import Processor, Tools
-from orchestrator.engine.replay import Opened, Progress
+from orchestrator.engine.replay import Opened, Progress, StoreOpener, open_partition
 from orchestrator.engine.states import States
 from orchestrator.engine.task import PartitionTask
 from orchestrator.engine.timers import Timers
@@ -64,6 +64,8 @@ class Slot:
         """What ends the block of the core."""
         self.cancelled = threading.Event()
         self.throttled = False
+        self.dropped = 0
+        """Chunks that came while it took no input."""
         self.since: float = 0.0
         """When the watchdog first saw it as it is now."""
         self.seen: Any = None
@@ -85,6 +87,36 @@ class Slot:
         """The partition is open."""
         self.store, self.core, self.known_end = opened.store, core, opened.end
         self.status = Status.SUSPENDED
+
+    def open(
+        self,
+        stage: Stage[Any],
+        source: str,
+        partitions: int,
+        *,
+        stores: StoreOpener,
+        tools: Tools,
+        config: EngineConfig,
+        marks: Marks | None,
+        find_skip: FindSkip,
+    ) -> None:
+        """Take the partition over and build its task. Blocks.
+
+        Raises:
+            UnavailableError: Something is not there yet: to be tried again.
+        """
+        opened = open_partition(
+            self.id, self.changelog, stores, self.cancelled.is_set, self.progress, self.on_point
+        )
+        try:
+            hold = self.find_hold(marks, find_skip, source, opened.meta.position)
+            core = build_core(
+                self.id, stage, source, partitions, opened, tools, config, self.mark, hold
+            )
+        except BaseException:
+            opened.store.close()
+            raise
+        self.move_in(opened, core)
 
     def find_hold(
         self, marks: Marks | None, find: FindSkip, source: str, position: int

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from orchestrator.engine.ports import TaskId
+from orchestrator.engine.clock import wall_ms
+from orchestrator.engine.ports import TaskId, TickSender
+from orchestrator.engine.task import PartitionTask
+from orchestrator.observability import get_logger
 
 MESSAGE_TIMEOUT_MS = 5_000
 METADATA_S = 5.0
+_log = get_logger(__name__)
 
 
 class KafkaTicks:
@@ -61,6 +66,21 @@ class KafkaTicks:
     def poll(self) -> None:
         """Let acknowledgements in."""
         self._producer.poll(0)
+
+
+def send_tick(sender: TickSender, core: PartitionTask, mono: float) -> None:
+    """Append a tick to the partition of ``core``; its acknowledgement tells the broker's clock."""
+
+    def done(offset: int | None, log_time: int) -> None:
+        if offset is None:
+            core.tick.failed(mono)
+            return
+        core.tick.acknowledged(offset, mono)
+        if core.clock.acknowledged(log_time, wall_ms(), time.monotonic() - mono):
+            _log.warning("clocks differ", task=str(core.id), ms=round(core.clock.offset))
+
+    core.tick.sent(mono)
+    sender.send(core.id, done)
 
 
 class NoTicks:
