@@ -229,16 +229,18 @@ class KafkaChangelog:
 
         producer.begin_transaction()
         produce, topic, partition = producer.produce, self._topic, self._partition
+        # The log's time, never this machine's: a broker refuses what lies an hour ahead of its own.
+        at = snapshot.meta.log_time
         for key, state, _ in snapshot.states:
             try:
                 # The partition is the task's own, never the partitioner's.
-                produce(topic, state, key, partition)
+                produce(topic, state, key, partition, timestamp=at)
             except BufferError:
-                self._produce(producer, topic, key, state, partition)
+                self._produce(producer, topic, key, state, partition, at)
         for output in snapshot.outputs:
             _produce_output(producer, output)
         value = metas.encode(snapshot.meta)
-        self._produce(producer, self._topic, metas.META_KEY, value, self._partition, on_meta)
+        self._produce(producer, topic, metas.META_KEY, value, partition, at, on_meta)
         config.on_point("produced")
         # A broker restart is waited out here, where it is safe: no EndTxn has been sent.
         left = producer.flush(config.transaction_timeout)
@@ -258,11 +260,14 @@ class KafkaChangelog:
         key: bytes,
         value: bytes | None,
         partition: int,
+        timestamp: int,
         on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
     ) -> None:
         while True:
             try:
-                producer.produce(topic, value, key, partition, on_delivery=on_delivery)
+                producer.produce(
+                    topic, value, key, partition, on_delivery=on_delivery, timestamp=timestamp
+                )
             except BufferError:
                 producer.poll(QUEUE_FULL_S)
             else:

@@ -19,10 +19,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
+import faults
+import faults_product
+import product
+import verdict
 from deployment import Deployment
-from faults import FAULTS, OF_THE_BROKER, WEIGHTS
 from tally import Tally
-from verdict import settle
 
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.registry import Registry
@@ -45,12 +47,22 @@ class Campaign:
     """See the module docstring."""
 
     def __init__(
-        self, seed: int, names: list[str] | None = None, tally: Tally | None = None
+        self,
+        seed: int,
+        names: list[str] | None = None,
+        tally: Tally | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
+        """``whole``: the product's own stages and sinks instead of the toys."""
         self.seed = seed
         self.tally = tally or Tally()
         self._random = random.Random(seed)
-        self._names = names or list(FAULTS)
+        self._faults = faults_product.FAULTS if whole else faults.FAULTS
+        self._deploy = product.Product if whole else Deployment
+        self._settle = product.settle if whole else verdict.settle
+        self._rate = product.RATE if whole else RATE
+        self._names = names or list(self._faults)
 
     def run(self, trials: int, until: float = float("inf"), lanes: int = 1) -> None:
         """Run so many trials, or as many as begin before ``until`` (monotonic).
@@ -58,7 +70,7 @@ class Campaign:
         In several ``lanes`` series run beside one another on one broker, which then stays whole.
         """
         if lanes > 1:
-            self._names = [name for name in self._names if name not in OF_THE_BROKER]
+            self._names = [name for name in self._names if name not in faults.OF_THE_BROKER]
         sizes = [min(SERIES, trials - begun) for begun in range(0, trials, SERIES)]
         seeds = [self._random.randrange(1 << 30) for _ in sizes]
         with Broker() as broker, ThreadPoolExecutor(lanes) as pool:
@@ -71,7 +83,7 @@ class Campaign:
         series, done, violation = f"{self.seed}/{seed}", 0, None
         prefix = f"chaos{uuid.uuid4().hex[:8]}"
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder, Registry() as registry:
-            deployment = Deployment(broker, registry, prefix, Path(folder), seed, RATE)
+            deployment = self._deploy(broker, registry, prefix, Path(folder), seed, self._rate)
             try:
                 deployment.scale(2)
                 deployment.begin_load()
@@ -80,11 +92,12 @@ class Campaign:
                 while done < trials and time.monotonic() < until:
                     self._trial(series, deployment, done)
                     done += 1
-                settle(deployment)
+                self._settle(deployment)
                 _say(f"series {series}: all equal, {deployment.sent} events, {deployment.exits}")
             except AssertionError as broken:  # a violation, or what the laboratory itself asserts
-                violation = str(broken)
-                _say(f"VIOLATION in series {series}, trial {done}: {violation}")
+                violation = f"trial {done}, {deployment.fault}: {broken}"
+                _say(f"VIOLATION in series {series}, {violation}")
+                self.tally.keep(series, Path(folder))
                 broker.start()
             finally:
                 deployment.close()
@@ -92,12 +105,12 @@ class Campaign:
 
     def _trial(self, series: str, deployment: Deployment, number: int) -> None:
         chance = deployment.random
-        name = chance.choices(self._names, [WEIGHTS.get(n, 1) for n in self._names])[0]
-        deployment.harmed = 0.0
-        injected = FAULTS[name](deployment)
+        name = chance.choices(self._names, [faults.WEIGHTS.get(n, 1) for n in self._names])[0]
+        deployment.harmed, deployment.fault = 0.0, name
+        injected = self._faults[name](deployment)
         harmed = deployment.harmed or time.monotonic()
         deployment.wait_healthy()
-        takeover = time.monotonic() - harmed
+        takeover = injected.takeover or time.monotonic() - harmed
         deployment.wait_progress()
         self.tally.trial(series, name, injected.what, reached=injected.reached, takeover=takeover)
         missed = "" if injected.reached else " NOT REACHED"
@@ -116,6 +129,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     parser.add_argument("--only", help="faults, separated by commas", default="")
     parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--whole", action="store_true", help="the product's own stages and sinks")
     parser.add_argument("--lanes", type=int, default=1, help="series at a time, on one broker")
     parser.add_argument("--tally", type=Path, help="a file to add every trial to")
     parser.add_argument("--sum", action="store_true", help="only sum up the tally")
@@ -125,7 +139,8 @@ def main() -> int:
     else:
         _say(f"seed {given.seed}")
         tally = Tally(given.tally)
-        campaign = Campaign(given.seed, [n for n in given.only.split(",") if n] or None, tally)
+        names = [name for name in given.only.split(",") if name] or None
+        campaign = Campaign(given.seed, names, tally, whole=given.whole)
         campaign.run(given.trials, time.monotonic() + given.minutes * 60, given.lanes)
     sys.stdout.write("\n".join([*tally.violations, tally.summary()]) + "\n")
     return 1 if tally.violations else 0

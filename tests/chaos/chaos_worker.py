@@ -5,6 +5,9 @@ STOP) the N-th time that it comes by POINT; the file goes when that happens. It 
 Points of the engine: begun, produced, flushed, committed, stored (of a checkpoint), fenced, replaying,
 replayed (of an opening), suspended, assigned (of a rebalance); of the stages: apply, fire, switch.
 
+``CHAOS_SKEW`` = seconds: what this process asks of its clock, or stamps by it, is off by so much.
+(libfaketime makes librdkafka's waits hang, so it is done inside.)
+
 An event ``toy.deadly`` and the timer of a ``toy.doomed`` kill the process, as a crash in a library would.
 """
 
@@ -13,12 +16,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
+from confluent_kafka import Producer
 from toys import Forwarder, ToyStage, resolve
 
 from orchestrator.cli import worker
 from orchestrator.codec.opening import open_codec
+from orchestrator.engine import changelog, ticks
 from orchestrator.engine.assembly import build_app
 from orchestrator.engine.host import die, serve
 from orchestrator.kafka.topics import Topology
@@ -83,7 +89,20 @@ class Watched(ToyStage):
         return super().switch(*args)
 
 
+def skew(seconds: float) -> None:
+    """Let the clock be off."""
+    real = time.time
+    time.time = lambda: real() + seconds
+
+    class Skewed(Producer):
+        def produce(self, *args, timestamp=0, **kwargs):
+            super().produce(*args, timestamp=timestamp or int(time.time() * 1000), **kwargs)
+
+    changelog.Producer = ticks.Producer = Skewed
+
+
 def main() -> None:
+    skew(float(os.environ.get("CHAOS_SKEW", "0")))
     settings = load_settings()
     configure_logging(settings)
     # The waiting of the product's own worker: an absent broker or registry is no reason to end.

@@ -54,6 +54,8 @@ class Deployment(Lab):
         self.exits: Counter[int] = Counter()
         self.harmed = 0.0
         """When the fault struck (monotonic)."""
+        self.fault = "the start"
+        """Its name."""
         self.canary_keys = self._a_key_each()
         self.producer = Producer(producer_config(self.settings, **{"delivery.timeout.ms": 600_000}))
         """For input by hand beside the load; of the main thread."""

@@ -11,3 +11,5 @@ class Injected:
 
     what: str = ""
     reached: bool = True
+    takeover: float | None = None
+    """Seconds until everything ran again, if the fault itself saw that."""

@@ -6,13 +6,17 @@ A trial counts once its series has a verdict. What never came to its moment is n
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from faults import KILLS
+from faults import KILLS as TOY_KILLS
+from faults_product import KILLS as WHOLE_KILLS
+
+KILLS = TOY_KILLS | WHOLE_KILLS
 
 
 @dataclass
@@ -52,6 +56,15 @@ class Tally:
     def verdict(self, series: str, violation: str | None, events: int, commit: str) -> None:
         """End a series: what has been noted of it counts from now on."""
         self._note({"series": series, "violation": violation, "events": events, "commit": commit})
+
+    def keep(self, series: str, folder: Path) -> None:
+        """Keep the logs of a series that was broken."""
+        if self.file is None:
+            return
+        kept = self.file.with_suffix("") / series.replace("/", "-")
+        kept.mkdir(parents=True, exist_ok=True)
+        for log in folder.glob("**/worker*.log"):
+            shutil.copy(log, kept)
 
     def _note(self, line: dict) -> None:
         with self._lock:

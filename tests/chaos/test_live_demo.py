@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -15,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from committed import FINAL, OUTCOMES, Log
+
 from orchestrator.cli.demo.live import Demo
-from orchestrator.codec import open_codec
-from orchestrator.errors import SchemaNotLoaded
-from orchestrator.kafka.reading import read_partition
-from orchestrator.kafka.topics import Topology
 from orchestrator.records import Event
 from orchestrator.testing.stack import Stack
 
@@ -29,8 +30,6 @@ EXAMPLE = Path(__file__).parents[2] / "deploy" / "example"
 KILLS = int(os.environ.get("LIVE_DEMO_KILLS", "8"))
 SEED = int(os.environ.get("LIVE_DEMO_SEED", time.time_ns() % 1_000_000))
 ROLES = ["worker", "collect", "deliver-email", "deliver-inapp", "deliver-push", "deliver-sales"]
-OUTCOMES = {"message.accepted", "message.dropped", "message.failed"}
-FINAL = {"sent", "dropped", "failed", "unknown"}
 DRAIN_S = 120.0
 
 
@@ -57,45 +56,6 @@ class Quiet:
 
     def turn(self, figures, *, last=False):
         self.figures, self.last = figures, last
-
-
-class Log:
-    """Everything committed on the topics of a deployment."""
-
-    def __init__(self, settings):
-        self._settings, self._topology, self._codec = (
-            settings,
-            Topology(settings),
-            open_codec(settings),
-        )
-
-    def records(self, logical):
-        """Return (partition, key, record) of a topic on all its channels."""
-        return [
-            (partition, (message.key() or b"").decode(), self._decoded(message.value()))
-            for spec in self._topology.specs()
-            if spec.logical == logical
-            for partition in range(spec.partitions)
-            for message in read_partition(self._settings, spec.name, partition)
-            if message.value() is not None
-        ]
-
-    def count(self, logical):
-        """Return how many records a topic holds."""
-        return sum(
-            1
-            for spec in self._topology.specs()
-            if spec.logical == logical
-            for partition in range(spec.partitions)
-            for _ in read_partition(self._settings, spec.name, partition)
-        )
-
-    def _decoded(self, value):
-        try:
-            return self._codec.decode(value)
-        except SchemaNotLoaded as missing:
-            self._codec.load(missing.schema_id)
-            return self._codec.decode(value)
 
 
 def say(text):
