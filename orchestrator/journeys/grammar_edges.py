@@ -31,11 +31,16 @@ from orchestrator.journeys.shapes import (
 
 _FILES = ("file", "files")
 _LOOKUP = Text("a lookup's name: letters, digits and _", r"[A-Za-z_][A-Za-z0-9_]*")
+_PROVIDERS = tuple(
+    "github hmac hubspot intercom salesforce sendgrid ses shopify slack standard stripe twilio "
+    "zendesk".split()
+)
+"""Whose webhooks the collector can verify; a test holds them against it."""
 SOURCE: Shape = Keys(
     {
         "source": Key(WORD, required=True),
         "topic": Key(OneOrMany(Text("a topic"))),
-        "webhook": Key(Word(("hmac", "standard"))),
+        "webhook": Key(Word(_PROVIDERS)),
         "file": Key(OneOrMany(Text("a file pattern"))),
         "files": Key(OneOrMany(Text("a file pattern"))),
         "format": Key(

@@ -10,7 +10,7 @@ from orchestrator.observability.metrics import SHORT_S
 
 received = Counter(
     "orchestrator_received",
-    "Inputs of connectors, by what became of them: accepted, refused, dead_letter, unavailable.",
+    "Inputs of connectors, by what became of them: accepted, duplicate, refused, dead_letter, unavailable.",
     ["source", "result"],
 )
 refused = Counter(

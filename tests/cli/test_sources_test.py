@@ -168,3 +168,17 @@ def test_a_workspace_without_mappings_of_files(place, capsys, monkeypatch):
     (place / "sources/shop.yaml").unlink()
     assert run(["load", "--workspace", "."]) == USAGE
     assert "no mapping of files" in capsys.readouterr().err
+
+
+def test_shipped_mappings_are_shown(capsys, tmp_path):
+    """What is shown can be copied into a workspace as it is."""
+    assert run(["sources", "show"]) == OK
+    assert "sendgrid" in capsys.readouterr().out.split()
+    assert run(["sources", "show", "stripe"]) == OK
+    copy = tmp_path / "stripe.yaml"
+    copy.write_text(capsys.readouterr().out)
+    assert run(["sources", "test", str(copy)]) == OK
+    capsys.readouterr()
+    assert run(["sources", "show", "twilio", "--output", "json"]) == OK
+    assert json.loads(capsys.readouterr().out)["provider"] == "twilio"
+    assert run(["sources", "show", "nobody"]) == USAGE

@@ -1,17 +1,39 @@
-"""Which webhooks there are: a mapping of the catalog in force, and a secret of the settings."""
+"""Which webhooks there are: a mapping of the catalog in force, or a shipped one, and a proof in the settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from orchestrator.errors import DefinitionMissing, UnavailableError, UsageError
 from orchestrator.kafka.definitions import DefinitionStore
-from orchestrator.settings import Webhook
 from orchestrator.sources.mappings import Mapper
-from orchestrator.sources.webhooks.verify import HmacVerifier, StandardVerifier, Verifier
+from orchestrator.sources.webhooks import defaults, named
+from orchestrator.sources.webhooks.salesforce import Salesforce
+from orchestrator.sources.webhooks.sendgrid import SendGrid
+from orchestrator.sources.webhooks.sns import Sns
+from orchestrator.sources.webhooks.twilio import Twilio
+from orchestrator.sources.webhooks.verify import HmacProvider, Provider, StandardProvider
+from orchestrator.webhook_settings import Webhook
 
 SOURCE = "source/"
+PROVIDERS: Final[Mapping[str, Callable[[Webhook], Provider]]] = {
+    "github": named.github,
+    "hmac": HmacProvider,
+    "hubspot": named.HubSpot,
+    "intercom": named.Intercom,
+    "salesforce": Salesforce,
+    "sendgrid": SendGrid,
+    "ses": Sns,
+    "shopify": named.Shopify,
+    "slack": named.Slack,
+    "standard": StandardProvider,
+    "stripe": named.Stripe,
+    "twilio": Twilio,
+    "zendesk": named.zendesk,
+}
+"""The words of ``webhook:``; the grammar of sources/*.yaml has the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +41,7 @@ class Hook:
     """One webhook, ready."""
 
     mapper: Mapper
-    verifier: Verifier
+    provider: Provider
 
 
 class AppliedHooks:
@@ -31,38 +53,34 @@ class AppliedHooks:
         self._compiled: dict[str, tuple[str, Hook | None]] = {}
 
     def get(self, name: str) -> Hook | None:
-        """Return the webhook of a source; None = there is none, or nobody set its secret.
+        """Return the webhook of a source; None = there is none, or nobody set how it proves itself.
 
         Raises:
             DefinitionMissing: No catalog was applied yet, or the mapping has not arrived.
-            UnavailableError: Mapping or secret are broken: an operator must act, the sender wait.
+            UnavailableError: Mapping or settings are broken: an operator must act, the sender wait.
         """
         catalog, settings = self._store.catalog, self._settings.get(name)
         if catalog is None:
             raise DefinitionMissing("no catalog is in force: run `orchestrator journeys apply`")
-        hash_ = catalog.definitions.get(SOURCE + name)
-        if hash_ is None or settings is None:
+        hash_ = catalog.definitions.get(SOURCE + name, "")
+        if settings is None or not (hash_ or defaults.definition(name)):
             return None
         known = self._compiled.get(name)
         if known is None or known[0] != hash_:
-            known = self._compiled[name] = (hash_, self._compile(hash_, settings))
+            known = self._compiled[name] = (hash_, self._compile(name, hash_, settings))
         return known[1]
 
-    def _compile(self, hash_: str, settings: Webhook) -> Hook | None:
-        definition = self._store.get(hash_)
-        if definition is None:
-            raise DefinitionMissing(f"definition {hash_} has not arrived yet")
+    def _compile(self, name: str, hash_: str, settings: Webhook) -> Hook | None:
+        source = defaults.definition(name) or ""
+        if hash_:
+            definition = self._store.get(hash_)
+            if definition is None:
+                raise DefinitionMissing(f"definition {hash_} has not arrived yet")
+            source = definition.source
         try:
-            mapper = Mapper(definition.source)
-            return Hook(mapper, verifier_of(mapper.webhook, settings)) if mapper.webhook else None
+            mapper = Mapper(source)
+            if not mapper.webhook:
+                return None
+            return Hook(mapper, PROVIDERS[mapper.webhook](settings))
         except UsageError as error:
-            raise UnavailableError(f"source {definition.name}: {error}") from error
-
-
-def verifier_of(kind: str, settings: Webhook) -> Verifier:
-    """Return the verifier of ``webhook: KIND``; providers with rules of their own join here.
-
-    Raises:
-        SettingsError: The secret is not of this kind.
-    """
-    return StandardVerifier(settings) if kind == "standard" else HmacVerifier(settings)
+            raise UnavailableError(f"source {name}: {error}") from error

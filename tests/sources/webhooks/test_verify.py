@@ -9,8 +9,9 @@ from hashlib import sha256
 import pytest
 
 from orchestrator.errors import SettingsError
-from orchestrator.settings import Secret, Webhook, load_settings
-from orchestrator.sources.webhooks.verify import HmacVerifier, StandardVerifier, Unverified
+from orchestrator.settings import Secret, load_settings
+from orchestrator.sources.webhooks.verify import HmacProvider, StandardProvider, Unverified
+from orchestrator.webhook_settings import Webhook
 
 NOW = 1_614_265_330_000
 STANDARD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -61,7 +62,7 @@ SLACK_HEADERS = {
 
 
 def standard(secret=STANDARD_SECRET, **how):
-    return StandardVerifier(hook(secret, **how))
+    return StandardProvider(hook(secret, **how))
 
 
 def refused(verifier, headers, body, now=NOW):
@@ -73,24 +74,24 @@ def refused(verifier, headers, body, now=NOW):
 def test_published_vectors():
     """Standard Webhooks, GitHub and Slack, as their own documentation has them."""
     assert standard().verify(STANDARD, STANDARD_BODY, NOW) == "msg_p5jXN8AQM9LWM0D4loKWxJek"
-    assert HmacVerifier(GITHUB).verify(GITHUB_HEADERS, b"Hello, World!", NOW) == "d1"
-    assert HmacVerifier(SLACK).verify(SLACK_HEADERS, SLACK_BODY, 1_531_420_618_000) is None
+    assert HmacProvider(GITHUB).verify(GITHUB_HEADERS, b"Hello, World!", NOW) == "d1"
+    assert HmacProvider(SLACK).verify(SLACK_HEADERS, SLACK_BODY, 1_531_420_618_000) is None
 
 
 def test_shopify_style():
     """Base64 over the body alone."""
     body = '{"größe": "ü"}'.encode()
     signature = base64.b64encode(hmac.digest(b"hush", body, sha256)).decode()
-    shopify = HmacVerifier(hook("hush", header="X-Shopify-Hmac-SHA256", encoding="base64"))
+    shopify = HmacProvider(hook("hush", header="X-Shopify-Hmac-SHA256", encoding="base64"))
     assert shopify.verify({"x-shopify-hmac-sha256": [signature]}, body, NOW) is None
     assert refused(shopify, {"x-shopify-hmac-sha256": [signature]}, body + b" ") == "bad_signature"
 
 
 CASES = {
     "standard": (standard(), STANDARD, STANDARD_BODY, NOW, "webhook-signature"),
-    "github": (HmacVerifier(GITHUB), GITHUB_HEADERS, b"Hello, World!", NOW, "x-hub-signature-256"),
+    "github": (HmacProvider(GITHUB), GITHUB_HEADERS, b"Hello, World!", NOW, "x-hub-signature-256"),
     "slack": (
-        HmacVerifier(SLACK),
+        HmacProvider(SLACK),
         SLACK_HEADERS,
         SLACK_BODY,
         1_531_420_618_000,
@@ -161,8 +162,8 @@ def test_a_timestamp_may_be_iso_8601():
     )
     signature = base64.b64encode(hmac.digest(b"s", at.encode() + body, sha256)).decode()
     headers = {"x-sig": [signature], "x-at": [at]}
-    assert HmacVerifier(how).verify(headers, body, NOW) is None
-    assert refused(HmacVerifier(how), headers, body, NOW + 300_001) == "bad_timestamp"
+    assert HmacProvider(how).verify(headers, body, NOW) is None
+    assert refused(HmacProvider(how), headers, body, NOW + 300_001) == "bad_timestamp"
 
 
 def test_secrets_rotate_without_a_gap():

@@ -7,23 +7,29 @@ import hmac
 import json
 from collections.abc import AsyncIterator
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from time import time
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from aiohttp import ClientSession
 
 from orchestrator.codec import open_codec
+from orchestrator.errors import BrokerUnavailable
 from orchestrator.kafka.publishing import CatalogPublisher
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import CatalogSwitch, Definition
 from orchestrator.settings import Settings
 from orchestrator.signatures import standard_content, standard_key, standard_signature
 from orchestrator.sources.collector import serve
+from orchestrator.sources.producer import EventProducer
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.registry import Registry
 from tests.sources.test_collector import PROFILE, Site, make_settings
+from tests.sources.webhooks.signing import NOW, URL, sendgrid, shopify, shown_key, slack, twilio
+from tests.sources.webhooks.test_providers import SOAP
 
 pytestmark = pytest.mark.kafka
 
@@ -50,6 +56,7 @@ SOURCES = {
         ],
     },
     "files": {"source": "files", "files": ["*"], "format": "csv", "events": [EVENT]},
+    "chat": {"source": "chat", "webhook": "slack", "events": [EVENT]},
     "unset": {"source": "unset", "webhook": "standard", "events": [EVENT]},
 }
 HOOKS = {
@@ -60,6 +67,10 @@ HOOKS = {
         "prefix": "sha256=",
         "id_header": "X-GitHub-Delivery",
     },
+    "chat": {"secret": "hush"},
+    "salesforce": {"secret": "hush"},
+    "shopify": {"secret": "hush"},
+    "twilio": {"secret": "hush", "url": URL},
     "files": {"secret": "hush"},
     "broken": {"secret": "plain text"},
 }
@@ -109,7 +120,7 @@ async def test_what_is_verified_and_mapped_is_in_kafka(site: Site) -> None:
     body = b'{"status": "solved", "mail": "Ada@x.org", "score": 4}'
     assert await site.post("/v1/webhooks/desk", body, **signed(body)) == (
         200,
-        {"success": True, "accepted": 1, "refused": []},
+        {"success": True, "accepted": 1, "duplicates": 0, "refused": []},
     )
     several = b'[{"status": "solved", "mail": "b@x.org"}, {"status": "open"}, {"status": "solved", "mail": "c@x.org"}]'
     status, said = await site.post("/v1/webhooks/desk", several, **signed(several, "msg_2"))
@@ -122,14 +133,132 @@ async def test_what_is_verified_and_mapped_is_in_kafka(site: Site) -> None:
     assert {one.key() for one in site.read("events") if one.key()} >= {b"email:ada@x.org"}
 
 
-async def test_copies_are_duplicates(site: Site) -> None:
-    """46 of them, as a provider has been seen to send: one id, so one event for the customer."""
+async def test_copies_are_not_written_again(site: Site) -> None:
+    """An accepted delivery that is replayed is thanked for, and changes nothing."""
     body = b'{"status": "solved", "mail": "ada@x.org"}'
-    for _ in range(46):
-        assert (await site.post("/v1/webhooks/desk", body, **signed(body)))[0] == 200
-    assert len({(one.source, one.event_id) for one in await site.events()}) == 1
+    headers = signed(body)
+    said = [(await site.post("/v1/webhooks/desk", body, **headers))[1] for _ in range(3)]
+    assert [(one["accepted"], one["duplicates"]) for one in said] == [(1, 0), (0, 1), (0, 1)]
     assert (await site.post("/v1/webhooks/desk", body, **signed(body, "msg_2")))[0] == 200
-    assert len({one.event_id for one in await site.events()}) == 2
+    assert len(await site.events()) == 2
+
+
+async def test_46_copies_over_29_hours_change_nothing(
+    broker: Broker,
+    registry: Registry,
+    prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As SendGrid has been seen to send. A collector that begins anew writes the same id once more."""
+    now = [NOW]
+    monkeypatch.setattr("orchestrator.sources.collector._wall", lambda: now[0])
+    hooks = {"sendgrid": {"secret": shown_key("hush")}}
+    settings = make_settings(
+        broker, registry, prefix, tmp_path, collector={"port": 0, "webhooks": hooks}
+    )
+    await asyncio.to_thread(Topology(settings).apply)
+    await asyncio.to_thread(apply, settings, {})
+    event = {"email": "ada@x.org", "event": "open", "sg_event_id": "e1", "timestamp": NOW // 1000}
+    body = json.dumps([event, {**event, "sg_event_id": "e2"}]).encode() + b"\r\n"
+    duplicates = 0
+    for copies in (20, 26):
+        async with serve(settings) as port, ClientSession() as http:
+            site = Site(settings, http, f"http://127.0.0.1:{port}")
+            for _ in range(copies):
+                now[0] += 29 * 3_600_000 // 46
+                headers = sendgrid(body, at=now[0] // 1000)
+                status, said = await site.post("/v1/webhooks/sendgrid", body, **headers)
+                assert (status, said["refused"]) == (200, [])
+                duplicates += said["duplicates"]
+            found = [(one.source, one.event_id) for one in await site.events()]
+    assert duplicates == 2 * 44
+    written = ["e1/message.opened", "e2/message.opened"]
+    assert sorted(found) == sorted(2 * [("sendgrid", one) for one in written])
+
+
+async def test_what_kafka_has_not_acknowledged_is_not_remembered(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender's repetition after an outage is taken, not taken for a copy."""
+    body = b'{"status": "solved", "mail": "ada@x.org"}'
+    with monkeypatch.context() as outage:
+
+        async def away(*_: object) -> None:
+            raise BrokerUnavailable("timed out")
+
+        outage.setattr(EventProducer, "send", away)
+        assert (await site.post("/v1/webhooks/desk", body, **signed(body)))[0] == 503
+    _, said = await site.post("/v1/webhooks/desk", body, **signed(body))
+    assert (said["accepted"], said["duplicates"]) == (1, 0)
+
+
+async def test_shipped_mappings_serve_until_a_workspace_has_its_own(site: Site) -> None:
+    """Slack's greeting, Salesforce's and Twilio's own forms of thanks, and a workspace's word."""
+    body = b'{"type": "url_verification", "challenge": "abc"}'
+    headers = slack(body, at=int(time()))
+    assert await site.post("/v1/webhooks/chat", body, **headers) == (200, {"challenge": "abc"})
+    url = site.url + "/v1/webhooks/salesforce?token=hush"
+    async with site.http.post(url, data=SOAP) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/xml")
+        assert b"<Ack>true</Ack>" in await answer.read()
+    broken = SOAP.replace(b"</soapenv:Envelope>", b"")
+    async with site.http.post(url, data=broken) as answer:
+        assert answer.status == 200
+    form = urlencode({"MessageSid": "SM1", "MessageStatus": "delivered", "To": "+491"})
+    about = "action_id=a1&customer_id=c1"
+    signed_ = twilio(dict(parse_qsl(form)), url=f"{URL}?{about}")
+    url = f"{site.url}/v1/webhooks/twilio?{about}"
+    async with site.http.post(url, data=form.encode(), headers=signed_) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/xml")
+    found = {(one.source, one.type) for one in await site.events()}
+    assert found == {("salesforce", "customer.updated"), ("twilio", "message.delivered")}
+    [receipt] = [one for one in await site.events() if one.source == "twilio"]
+    assert receipt.identities["customer"] == "c1"
+    assert receipt.properties == {"action_id": "a1"}
+    dead = {one.value() for one in site.read("dead-letters")}
+    assert not any(b"canary" in one for one in dead)
+    assert len(dead) == 2  # the broken body, and a contact without any declared identity
+    own = {"source": "salesforce", "webhook": "salesforce", "events": [{**EVENT, "if": "true", "identities": {"email": "record.fields.Email"}}]}  # fmt: skip
+    await asyncio.to_thread(apply, site.settings, {"salesforce": own})
+    types: set[str] = set()
+    url = site.url + "/v1/webhooks/salesforce?token=hush"
+    while "ticket.solved" not in types:
+        async with site.http.post(url, data=SOAP) as answer:
+            assert answer.status == 200
+        types = {one.type for one in await site.events()}
+
+
+async def test_a_copied_delivery_with_another_id_in_a_header_that_is_not_signed(
+    site: Site,
+) -> None:
+    """Shopify's ids are not signed: the same body under another id is the same delivery."""
+    body = json.dumps(
+        {"id": 5, "email": "ada@x.org", "created_at": "2026-03-01T09:00:00Z"}
+    ).encode()
+    headers = shopify(body)
+    _, said = await site.post("/v1/webhooks/shopify", body, **headers)
+    assert (said["accepted"], said["refused"]) == (1, [])
+    forged = headers | {"x-shopify-event-id": "another"}
+    _, said = await site.post("/v1/webhooks/shopify", body, **forged)
+    assert (said["accepted"], said["duplicates"]) == (0, 1)
+
+
+async def test_bodies_are_bounded_and_nothing_of_them_or_of_secrets_is_logged(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """500 KB, as everywhere in the collector; what is not verified leaves its cause alone."""
+    large = b'{"mail": "canary@x.org", "x": "' + b"y" * 600_000 + b'"}'
+    assert (await site.post("/v1/webhooks/desk", large, **signed(large)))[0] == 413
+    body = b'{"status": "solved", "mail": "canary@x.org"}'
+    wrong = {**signed(body), "webhook-signature": "v1,Y2FuYXJ5"}
+    assert (await site.post("/v1/webhooks/desk", body, **wrong))[0] == 401
+    url = "/v1/webhooks/salesforce?token=canary-token"
+    assert (await site.post(url, body, x="y"))[0] == 401
+    logged = capsys.readouterr()
+    assert "webhook not verified" in logged.out + logged.err
+    for secret in ("canary", "Y2FuYXJ5", SECRET, "hush"):
+        assert secret not in logged.out + logged.err
 
 
 async def test_what_is_not_verified_leaves_nothing(site: Site) -> None:
@@ -192,8 +321,10 @@ async def test_a_mapping_changes_as_it_is_applied(site: Site) -> None:
     changed = {**SOURCES["desk"], "events": [{**EVENT, "type": "ticket.closed"}]}
     await asyncio.to_thread(apply, site.settings, {"desk": changed})
     types = set()
-    while types != {"ticket.solved", "ticket.closed"}:
-        await site.post("/v1/webhooks/desk", body, **signed(body))
+    for number in count():
+        if types == {"ticket.solved", "ticket.closed"}:
+            break
+        await site.post("/v1/webhooks/desk", body, **signed(body, f"msg_{number}"))
         types = {one.type for one in await site.events()}
     unsigned: dict[str, str] = {"webhook-id": "m"}
     while (await site.post("/v1/webhooks/git", body, **unsigned))[0] != 404:
