@@ -67,7 +67,7 @@ FINDINGS = [
     (FILE, "record.order, amount", "plnas.name, amount", "14:28: J020 bad-expression: 'plnas' is not known; did you mean plans?"),
     (FILE, "zone: Europe/Berlin", "zone: Europe/Berln", "4:7: J008 unknown-timezone: 'Europe/Berln' is no IANA time zone; did you mean Europe/Berlin?"),
     (FILE, "    identities: {account_id: record.account}\n", "", "9:5: J004 missing-key: 'identities' is missing"),
-    (HOOK, "webhook: hmac", "webhook: hmca", "2:10: J005 wrong-type: here stands github or hmac or hubspot or intercom or salesforce or sendgrid or ses or shopify or slack or standard or stripe or twilio or zendesk, not 'hmca'"),
+    (HOOK, "webhook: hmac", "webhook: hmca", "2:10: J005 wrong-type: here stands github or hmac or hubspot or intercom or salesforce or sendgrid or ses or shopify or slack or standard or stripe or twilio or zendesk, not 'hmca'; did you mean hmac?"),
     (HOOK, "webhook: hmac", "webhook: hmac\nformat: csv", "3:9: J025 wrong-format: csv does not go with webhook; known: json"),
     (HOOK, "webhook: hmac", "webhook: hmac\ngroup_by: record.id", "3:1: J003 unknown-key: 'group_by' stands only beside file or files"),
     (HOOK, "record.pusher.email", "profile.email", "6:25: J020 bad-expression: profile cannot be read here; a mapping knows the record alone; conditions on customers stand in journeys"),
