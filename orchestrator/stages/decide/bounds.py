@@ -1,14 +1,15 @@
-"""The bounds that keep a customer's state small."""
+"""The bounds that keep a customer's state small, whatever arrives."""
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.records import Value
-    from orchestrator.stages.decide.state import Customer
+    from orchestrator.stages.decide.state import Customer, TraitState
 
 CONTEXT_BYTES = 4_096
 """``entry.x`` and ``latest.x`` hold at most this much of an event."""
@@ -17,6 +18,13 @@ ALL_CONTEXTS_BYTES = 32_768
 _FEW = 3
 """Entries, live and ended, that cannot hold more than that."""
 _NUMBER_BYTES = 9
+TEXT_BYTES = 1_024
+"""A longer text is no value for a trait."""
+DISTINCT_BYTES = 16_384
+"""What the distinct values of a ``set`` or ``up`` trait take together."""
+NAME_BYTES = 96
+"""Keys of entries and ids of events are kept at this length at most."""
+_DIGEST_CHARS = 32
 
 
 def context(customer: Customer, properties: Mapping[str, Value]) -> dict[str, Value]:
@@ -63,3 +71,31 @@ def bounded(properties: Mapping[str, Value], most: int = CONTEXT_BYTES) -> dict[
             left -= needed
             kept[name] = value
     return kept
+
+
+def too_long(value: object) -> bool:
+    """Whether a value is a text that no trait keeps."""
+    return (
+        isinstance(value, str) and len(value) * 4 > TEXT_BYTES and len(value.encode()) > TEXT_BYTES
+    )
+
+
+def surplus(state: TraitState, limit: int, most: int = DISTINCT_BYTES) -> int:
+    """Return how many distinct values must go, oldest first, for the newest to keep the bounds."""
+    count = len(state.open)
+    if count * TEXT_BYTES <= most:
+        return max(count - limit, 0)
+    left = most
+    for kept, value in enumerate(reversed(state.open)):
+        left -= len(value.encode()) if isinstance(value, str) else _NUMBER_BYTES
+        if left < 0 or kept == limit:
+            return count - kept
+    return 0
+
+
+def short(name: str) -> str:
+    """Return a name from outside as it is kept: a long one as its beginning and its digest."""
+    if len(name) * 4 <= NAME_BYTES or len(data := name.encode()) <= NAME_BYTES:
+        return name
+    head = data[: NAME_BYTES - _DIGEST_CHARS - 1].decode(errors="ignore")
+    return f"{head}~{sha256(data).hexdigest()[:_DIGEST_CHARS]}"

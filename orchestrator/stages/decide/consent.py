@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 Rule = Literal["granted", "revoked", "opt_in", "opt_out", "not_needed"]
 MOST_UNUSABLE = 8
+MOST_STATEMENTS = 64
+"""Of one list; what was granted longest ago gives way first."""
+MOST_LISTS = 16
+NAME_CHARS = 63
+"""No channel or category has a longer name."""
 CONSENT_TYPES = frozenset(
     {
         "consent.granted",
@@ -95,12 +100,11 @@ def apply_event(customer: Customer, event: Event, now: int, catalog: Catalog) ->
     itself, withdraws everything: better one message too few.
 
     Raises:
-        InputError: ``bad_consent``: a grant whose channel or category is no text. (A revocation like
+        InputError: ``bad_consent``: a grant whose channel or category is no name. (A revocation like
             that withdraws everything.)
     """
-    del catalog
     if event.type == "message.bounced":
-        _bounce(customer, event)
+        _bounce(customer, event, catalog)
     scope = _scope(customer, event)
     if scope is None:
         return []
@@ -132,17 +136,17 @@ def _scope(customer: Customer, event: Event) -> Revocation | None:
 
 def _name(event: Event, name: str, *, needed: bool = False) -> str:
     value = event.properties.get(name)
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value.strip()) <= NAME_CHARS:
         return value.strip()
     if value is not None and needed:
         raise InputError(
-            f"{event.type}: property {name} must be text (absent = all), not {value!r}",
+            f"{event.type}: property {name} must be a name (absent = all), not {value!r:.80}",
             "bad_consent",
         )
     return ""
 
 
-def _bounce(customer: Customer, event: Event) -> None:
+def _bounce(customer: Customer, event: Event, catalog: Catalog) -> None:
     """Remember the address of a hard bounce."""
     if not is_hard(event):
         return
@@ -152,7 +156,7 @@ def _bounce(customer: Customer, event: Event) -> None:
         address = digest(text) if text else b""
     else:
         channel, address = sent.channel, sent.address
-    if channel and address:
+    if channel in catalog.policy.channels and address:
         kept = {*customer.profile.unusable.get(channel, ()), address}
         customer.profile.unusable[channel] = sorted(kept)[:MOST_UNUSABLE]
 
@@ -187,7 +191,7 @@ def tidy(statements: Iterable[Statement]) -> list[Statement]:
     One that a newer or equal one of the same or wider scope covers never decides again.
     """
     unique = sorted(set(statements))
-    return [
+    tidied = [
         one
         for one in unique
         if not any(
@@ -198,9 +202,31 @@ def tidy(statements: Iterable[Statement]) -> list[Statement]:
             for other in unique
         )
     ]
+    return tidied if len(tidied) <= MOST_STATEMENTS else tidy(_fewer(tidied))
+
+
+def _fewer(statements: list[Statement]) -> list[Statement]:
+    """Forget what was granted longest ago; too many revocations become one of everything.
+
+    Nobody says so much: this is a bound, and it errs on the side of silence.
+    """
+    surplus = len(statements) - MOST_STATEMENTS
+    granted = sorted((one for one in statements if one.granted), key=_rank)[:surplus]
+    kept = [one for one in statements if one not in granted]
+    if len(kept) <= MOST_STATEMENTS:
+        return kept
+    return [*kept, Statement("", "", granted=False, at=max(one.at for one in kept))]
 
 
 def unite(lists: Iterable[list[Statement]]) -> list[list[Statement]]:
-    """Return the lists in one order, each once, without empty ones."""
+    """Return the lists in one order, each once, without empty ones.
+
+    Of more than 16 those with the oldest words become one that keeps their revocations alone.
+    """
     unique = {tuple(statements) for statements in lists if statements}
+    if len(unique) > MOST_LISTS:
+        by_age = sorted(unique, key=lambda some: (max(one.at for one in some), some))
+        old, newest = by_age[: 1 - MOST_LISTS], by_age[1 - MOST_LISTS :]
+        revoked = tuple(tidy(one for some in old for one in some if not one.granted))
+        unique = {*newest, revoked} - {()}
     return [list(statements) for statements in sorted(unique)]

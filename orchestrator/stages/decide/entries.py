@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator import ids
 from orchestrator.expressions.durations import Duration
-from orchestrator.stages.decide.bounds import context
+from orchestrator.stages.decide.bounds import context, short
 from orchestrator.stages.decide.matching import Occurrence, holds, key_of
 from orchestrator.stages.decide.skipped import behind
 from orchestrator.stages.decide.state import FLAGS, Entry, Past
@@ -48,7 +48,7 @@ def enter(turn: Turn, journey: Journey, occurrence: Occurrence | None) -> None:
         journey=journey.name,
         version=journey.version,
         started=turn.now,
-        cause=cause,
+        cause=short(cause),
         step=journey.first,
         key=key or "",
         entry=context(turn.customer, properties),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from orchestrator.expressions.durations import DAY_MS, Duration
 from orchestrator.stages.decide.caps import applies, longest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from orchestrator.stages.calendar import Calendar
     from orchestrator.stages.catalog import Catalog, Message
     from orchestrator.stages.decide.state import Customer, Sent
@@ -33,40 +36,55 @@ def remember(customer: Customer, sent: Sent, catalog: Catalog) -> None:
 
 
 def trim(customer: Customer, now: int, catalog: Catalog, kept: int = KEPT) -> None:
-    """Keep the newest 64, those that a rule still counts, and the latest of each live step.
-
-    A cap holds at most its limit of them in its window, so its author says how many there may be.
-    """
+    """Keep the newest 64, those that a rule may still ask for, and the latest of each live step."""
     live = {bytes.fromhex(entry.id) for entry in customer.entries}
     latest = {(sent.entry, sent.step): index for index, sent in enumerate(customer.sends)}
     old = len(customer.sends) - kept
+    asked = _asked_for(customer.sends, now, catalog)
     sends = []
     for index, sent in enumerate(customer.sends):
         newest = latest[sent.entry, sent.step] == index
-        if index >= old or (newest and sent.entry in live) or is_asked_for(sent, now, catalog):
+        if index >= old or (newest and sent.entry in live) or index in asked:
             sends.append(sent)
         elif not sent.returned:
             customer.ever[sent.message] = max(customer.ever.get(sent.message, 0), sent.at)
     customer.sends = sends
 
 
-def is_asked_for(sent: Sent, now: int, catalog: Catalog) -> bool:
-    """Whether a cap, a gap or its own ``repeat`` may still count a send."""
-    if sent.returned:
-        return False
-    policy, until = catalog.policy, now - _SLACK_MS
-    spans = []
+def _asked_for(sends: list[Sent], now: int, catalog: Catalog) -> set[int]:
+    """Return the places of the sends that a cap, a gap or a ``repeat`` may still count.
+
+    A cap looks at no more of them than its limit, a gap and ``repeat`` at the newest; as any may
+    still come back (dropped, failed), 64 more are kept. So their number is bounded even where
+    messages count and do not obey.
+    """
+    until = now - _SLACK_MS
+    kept: Counter[tuple[str, str]] = Counter()
+    found = set()
+    for index in reversed(range(len(sends))):
+        sent = sends[index]
+        if sent.returned:
+            continue
+        for rule, span, most in _askers(sent, catalog):
+            if kept[rule] < most and sent.at + span.milliseconds() > until:
+                kept[rule] += 1
+                found.add(index)
+    return found
+
+
+def _askers(sent: Sent, catalog: Catalog) -> Iterator[tuple[tuple[str, str], Duration, int]]:
+    """Yield what may look back at a send: the rule, for how long, at how many."""
+    policy = catalog.policy
     if sent.counts:
-        spans = [
-            longest(cap)
-            for cap in policy.caps
-            if applies(cap, catalog, sent.message, sent.channel, sent.category)
-        ]
-        spans.extend(policy.gap[name] for name in ("any", sent.channel) if name in policy.gap)
+        for cap in policy.caps:
+            if applies(cap, catalog, sent.message, sent.channel, sent.category):
+                yield ("cap", cap.name), longest(cap), cap.limit + KEPT
+        for name in ("any", sent.channel):
+            if name in policy.gap:
+                yield ("gap", name), policy.gap[name], KEPT
     message = catalog.messages.get(sent.message)
     if message is not None and isinstance(message.repeat, Duration):
-        spans.append(message.repeat)
-    return any(sent.at + span.milliseconds() > until for span in spans)
+        yield ("repeat", sent.message), message.repeat, KEPT
 
 
 def already_sent(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orchestrator.stages.decide.bounds import short
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -48,7 +50,7 @@ def key_of(turn: Turn, expression: Expression, properties: Mapping[str, Value]) 
         case float() if value.is_integer():
             return str(int(value))
         case _:
-            return str(value)
+            return short(str(value))
 
 
 def concerns(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrence) -> bool:

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from orchestrator.stages.decide import scores, windows
+from orchestrator.stages.decide.bounds import surplus, too_long
 from orchestrator.stages.decide.concerns import concern_of
 from orchestrator.stages.decide.event_time import event_time
 from orchestrator.stages.decide.scope import CustomerScope
@@ -107,6 +108,8 @@ def _update(customer: Customer, scope: CustomerScope, at: int, catalog: Catalog)
 
 
 def _write(customer: Customer, name: str, value: Value, at: int) -> bool:
+    if too_long(value):
+        return False
     state = customer.profile.traits.get(name)
     if state is None:
         customer.profile.traits[name] = TraitState(value=value, at=at)
@@ -148,7 +151,8 @@ def _feed(  # noqa: PLR0911 - one per kind
 def _taken(trait: Trait, at: int, scope: CustomerScope) -> Value:
     if trait.take is None:
         return at
-    return fit(trait.take.evaluate(scope), trait.type, scope.calendar)
+    value = fit(trait.take.evaluate(scope), trait.type, scope.calendar)
+    return None if too_long(value) else value
 
 
 def _keep(trait: Trait, state: TraitState, value: Value, at: int) -> bool:
@@ -195,7 +199,7 @@ def _up(trait: Trait, state: TraitState, type_: str, at: int, scope: CustomerSco
         state.value = max(add(value, step), 0)
         return state.value != value
     key = fit(trait.by.evaluate(scope), "any", scope.calendar)
-    if key is None:
+    if key is None or too_long(key):
         return False
     if type_ in trait.on:
         return sight(state, key, at, MOST_OPEN)
@@ -225,7 +229,7 @@ def find(state: TraitState, value: Value) -> int | None:
 
 
 def sight(state: TraitState, value: Value, at: int, limit: int) -> bool:
-    """Note that ``value`` was seen at ``at``; keep the ``limit`` newest; return whether they changed.
+    """Note that ``value`` was seen at ``at``; keep the newest; return whether they changed.
 
     They lie in the order of when they were last seen, then of their value: whatever the order of
     arrival, the same values are kept.
@@ -244,9 +248,10 @@ def sight(state: TraitState, value: Value, at: int, limit: int) -> bool:
         place += 1
     state.open.insert(place, value)
     state.hits.insert(place, at)
-    if len(state.open) > limit:
-        del state.open[0], state.hits[0]
-        return place > 0
+    gone = surplus(state, limit)
+    if gone:
+        del state.open[:gone], state.hits[:gone]
+        return place >= gone or gone > 1
     return former is None
 
 

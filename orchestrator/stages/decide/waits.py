@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.stages.catalog import Wait, WaitFor
-from orchestrator.stages.decide.bounds import context
+from orchestrator.stages.decide.bounds import context, short
 from orchestrator.stages.decide.matching import holds, matches
 from orchestrator.stages.decide.state import Hit
 from orchestrator.stages.timestamps import to_instant
@@ -51,7 +51,7 @@ def park(turn: Turn, entry: Entry, step: Step, wait: WaitFor) -> int | None:
     entry.hits = [
         hit
         for hit in entry.hits
-        if hit.step != step.id or (wait.since == "entry" and hit.cause != turn.cause)
+        if hit.step != step.id or (wait.since == "entry" and hit.cause != short(turn.cause))
     ]
     entry.restarts = 0
     entry.wake = turn.calendar.add(entry.arrived, wait.timeout)
@@ -68,7 +68,7 @@ def observe(turn: Turn, entry: Entry, step: Step, wait: WaitFor) -> int | None:
         if holds(turn, pattern, entry):
             if wait.mode == "first":
                 return number
-            _store(entry, Hit(step=step.id, pattern=number, at=turn.now, cause=turn.cause))
+            _store(entry, Hit(step=step.id, pattern=number, at=turn.now, cause=short(turn.cause)))
     return None
 
 
@@ -123,7 +123,7 @@ def _hit(step: Step, number: int, turn: Turn, occurrence: Occurrence) -> Hit:
         pattern=number,
         at=turn.now,
         properties=context(turn.customer, occurrence.properties),
-        cause=turn.cause,
+        cause=short(turn.cause),
     )
 
 

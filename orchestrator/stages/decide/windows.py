@@ -40,9 +40,9 @@ def add_hit(state: TraitState, at: int, amount: float | None, window_ms: int, no
     return True
 
 
-def overflow(state: TraitState, window_ms: int) -> None:
+def overflow(state: TraitState, window_ms: int, exact: int = EXACT) -> None:
     """Move what exceeds the newest 256 into buckets; the oldest bucket goes when there are 65."""
-    surplus = max(len(state.hits) - EXACT, 0)
+    surplus = max(len(state.hits) - exact, 0)
     if not surplus and len(state.older) <= BUCKETS:
         return
     width = -(-window_ms // (BUCKETS - 1))

@@ -1,12 +1,25 @@
 """Bounds of a customer's state: what is kept, for how long, and what gives way first."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestrator.expressions.durations import Duration
 from orchestrator.records import Event
 from orchestrator.stages import catalog as c
 from orchestrator.stages.decide import bounds, entries, history, trimming
-from orchestrator.stages.decide.state import Customer, Past, Sent, Statement, TraitState, encode
+from orchestrator.stages.decide.state import (
+    Customer,
+    Entry,
+    Hit,
+    Past,
+    Sent,
+    Statement,
+    TraitState,
+    encode,
+)
+from orchestrator.stages.decide.traits import sight
+from orchestrator.stages.protocol import Input
 
 DAY = 86_400_000
 NOW = 1_772_000_000_000
@@ -35,14 +48,16 @@ def sends(count, *, every=DAY, **more):
         ({"caps": (c.Cap(name="x", limit=900, per="rolling", rolling=Duration(500, 0)),)}, "always", {}, 502),
         ({"caps": (c.Cap(name="x", limit=900, per="rolling", rolling=Duration(500, 0)),)}, "always", {"counts": False}, 64),
         ({"caps": (c.Cap(name="x", limit=9, per="month", message="other"),)}, "always", {}, 64),
-        ({"gap": {"email": Duration(100, 0)}}, "always", {}, 102),
+        ({"caps": (c.Cap(name="x", limit=9, per="rolling", rolling=Duration(500, 0)),)}, "always", {}, 73),
+        ({"caps": (c.Cap(name="x", limit=9, per="rolling", rolling=Duration(500, 0)),)}, "always", {"flags": 1 << 7}, 64),
+        ({"gap": {"email": Duration(100, 0)}}, "always", {}, 64),
         ({"gap": {"push": Duration(100, 0)}}, "always", {}, 64),
-        ({}, Duration(200, 0), {}, 202),
+        ({}, Duration(200, 0), {}, 64),
         ({}, Duration(200, 0), {"flags": 1 << 7}, 64),
     ],
 )  # fmt: skip
 def test_sends_are_kept_as_long_as_a_rule_counts_them(define, policy, repeat, more, kept):
-    """No flat number: a cap of 900 in 500 days has its 500 days, what counts nowhere has 64."""
+    """A cap of 900 in 500 days has its 500 days, one of 9 its 9 and 64 that may come back."""
     catalog = define.catalog(
         policy=define.policy(**policy), messages=[define.message("m", repeat=repeat)]
     )
@@ -256,8 +271,152 @@ def test_ten_thousand_events_of_one_customer(world, define):
             event_id=f"e{number}", type=type_, occurred_at=now, identities={}, source="test",
             properties={"price": number % 100 + 0.5, "sku": f"sku-{number % 300}", "id": number % 40},
         )  # fmt: skip
-        from orchestrator.stages.protocol import Input
-
         stage.apply("anna", state, Input(key="anna", record=event), now, catalog)
     size = len(encode(state))
     assert size < 24_576, size
+
+
+# ----------------------------------------------------------------------------- whatever arrives
+
+
+def greedy(define):
+    """Every kind of trait, keyed entries with goals, caps that count what does not obey them."""
+    on, take = ("item.bought",), define.ex("event.sku")
+    kinds = [
+        c.Trait(name="texts", kind="set", type="string", on=on, take=take, limit=256),
+        c.Trait(name="open", kind="up", type="long", on=on, down="item.sold", by=take),
+        c.Trait(name="latest", kind="last", type="string", on=on, take=take),
+        c.Trait(name="first", kind="first", type="string", on=on, take=take),
+        c.Trait(name="least", kind="min", type="string", on=on, take=take),
+    ]
+    kinds += [
+        c.Trait(name=f"sum{n}", kind="sum", type="double", on=on, take=define.ex("event.price"), window_ms=(n + 1) * 30 * DAY)
+        for n in range(6)
+    ]  # fmt: skip
+    goal = c.Goal(
+        pattern=define.pattern("cart.bought"), within=Duration(300, 0), value=define.ex("entry.id")
+    )
+    caps = (c.Cap(name="month", limit=10, per="month"),)
+    say = define.journey("say", "item.bought", ("say", define.send("order", "inapp")))
+    order = define.message("order", class_="transactional", counts_to_caps=True)
+    return define.catalog(
+        keyed(define, goal=goal), say, traits=tuple(kinds), messages=[order, "m"],
+        policy=define.policy(caps=caps), lasts=frozenset({"item.bought"}),
+        counts=frozenset({("item.bought", 30 * DAY), ("item.bought", 300 * DAY)}),
+    )  # fmt: skip
+
+
+def test_whoever_sends_whatever_the_state_stays_small(world, define):
+    """Long texts, endless keys and ids, consent for channels without end, orders by the thousand."""
+    w = world(greedy(define))
+    stage, state, catalog, now = w.harness.stage, w.state, w.harness.catalog, w.now
+    sizes = []
+    for number in range(3_000):
+        now += 120_000
+        text = f"{number:05}" + "ü" * (number * 37 % 700)
+        type_, properties = (
+            ("item.bought", {"sku": text, "price": number + 0.5}),
+            ("cart.left", {"id": text, "note": "x" * 9_000}),
+            ("consent.granted", {"channel": f"c{number}", "category": "news"}),
+            ("consent.revoked", {"channel": f"r{number}"}),
+            ("customer.updated", {"name": text, "email": "x" * 40_000, "country": text}),
+            ("message.bounced", {"hard": True, "channel": f"b{number}", "address": text}),
+        )[number % 6]
+        event = Event(
+            event_id=f"{number}" * 500, type=type_, occurred_at=now, identities={}, source="test",
+            properties=properties,
+        )  # fmt: skip
+        if 0 < state.due <= now:
+            stage.fire("anna", state, now, catalog)
+        stage.apply("anna", state, Input(key="anna", record=event), now, catalog)
+        if number % 100 == 0:
+            sizes.append(len(encode(state)))
+    assert max(sizes) < 1.1 * trimming.MOST_BYTES, max(sizes)
+    assert len(state.entries) == entries.MAX_LIVE
+    assert len(state.profile.traits["open"].open) > 10
+
+
+def test_a_text_beyond_a_kilobyte_is_no_value_for_a_trait(world, define):
+    """Plain, computed, in a set, as an open value: what was known stays."""
+    w = world(greedy(define))
+    for size in (1_024, 1_025):
+        text = "x" * size
+        w.tell("customer.updated", name=text)
+        w.tell("item.bought", sku=text)
+    traits = w.state.profile.traits
+    assert traits["name"].value == traits["latest"].value == "x" * 1_024
+    assert traits["texts"].open == traits["open"].open == ["x" * 1_024]
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 300)), max_size=150), st.data())
+@settings(max_examples=60, deadline=None)
+def test_distinct_values_keep_the_newest_by_number_and_bytes(seen, data):
+    """In any order of arrival the same ones stay: the newest, 256 and 16 KB at most."""
+    events = [(f"{name}" + "x" * (name * 17), at) for name, at in seen]
+    left = []
+    for order in (events, data.draw(st.permutations(events))):
+        state = TraitState()
+        for value, at in order:
+            sight(state, value, at, 40)
+        left.append((state.open, state.hits))
+        assert len(state.open) <= 40
+        assert sum(map(len, state.open)) <= bounds.DISTINCT_BYTES
+    assert left[0] == left[1]
+
+
+@pytest.mark.parametrize("name", ["short", "ü" * 48, "x" * 96])
+def test_names_that_fit_are_kept_as_they_are(name):
+    assert bounds.short(name) == name
+
+
+def test_long_names_stay_apart():
+    """A long key or event id is kept as its beginning and its digest."""
+    kept = {bounds.short("x" * 4_000 + str(number)) for number in range(50)}
+    assert len(kept) == 50
+    assert all(len(one) == 96 for one in kept)
+    assert len(bounds.short("ü" * 60).encode()) <= bounds.NAME_BYTES
+
+
+def test_what_gives_way_after_ids(define):
+    """Ended entries beyond 64 (not those whose goal is counted), dead traits, hits, sets, contexts."""
+    window = c.Trait(name="w", kind="count", type="long", on=("x",), window_ms=300 * DAY)
+    values = c.Trait(name="s", kind="set", type="string", on=("x",), limit=256)
+    catalog = define.catalog(traits=(window, values), counts=frozenset({("x", 300 * DAY)}))
+    hits = list(range(NOW - 256, NOW))
+    customer = Customer(
+        profile=c_profile(),
+        past={f"j\x1f{n}": Past(ended=n, goal_until=NOW + 1 if n < 3 else 0) for n in range(100)},
+        entries=[
+            Entry(id=f"{n:032}", journey="j", version="v", started=n, cause="", step="s", wake=1,
+                  entry={"x": "y" * 2_000}, latest={"x": "y" * 2_000} if n else None,
+                  hits=[Hit(step="s", pattern=0, at=1, properties={"x": "y" * 500})])
+            for n in range(24)
+        ],
+    )  # fmt: skip
+    traits = customer.profile.traits
+    traits["w"], traits[f"#x/{300 * DAY}"] = TraitState(hits=hits[:]), TraitState(hits=hits[:])
+    traits["s"] = TraitState(open=[f"{n:040}" for n in range(256)], hits=hits[:])
+    trimming.hold(customer, NOW, catalog)
+    assert len(encode(customer)) <= trimming.MOST_BYTES
+    assert sorted(int(key[2:]) for key in customer.past) == [0, 1, 2, *range(36, 100)]
+    assert "t0" not in traits
+    assert len(traits["w"].hits) == len(traits[f"#x/{300 * DAY}"].hits) == 32
+    assert sum(traits["w"].older_amounts) == 224
+    assert traits["s"].open == [f"{n:040}" for n in range(256 - 51, 256)]
+    assert customer.entries[0].entry == {}
+    assert customer.entries[-1].entry
+
+
+def test_counters_are_never_trimmed(define):
+    """What is open is counted, and nothing but the engine's guard stops it."""
+    names = [f"o{number}" for number in range(6)]
+    traits = tuple(
+        c.Trait(name=name, kind="up", type="long", on=("x",), by=define.ex("event.id"))
+        for name in names
+    )
+    values = [f"{number:060}" for number in range(256)]
+    customer = Customer(sends=sends(65), entries=[Entry("0" * 32, "j", "v", 1, "", "s", wake=1)])
+    for name in names:
+        customer.profile.traits[name] = TraitState(open=values[:], hits=list(range(256)))
+    trimming.hold(customer, NOW, define.catalog(traits=traits))
+    assert all(len(customer.profile.traits[name].open) == 256 for name in names)

@@ -158,7 +158,7 @@ def test_a_bounce_of_a_forgotten_action_must_name_its_address():
 def test_a_grant_must_be_understood_a_revocation_is_obeyed():
     """A grant of we-know-not-what is a dead letter; a revocation like that withdraws everything."""
     customer = Customer()
-    with pytest.raises(InputError, match="channel must be text") as refused:
+    with pytest.raises(InputError, match="channel must be a name") as refused:
         apply(customer, "consent.granted", channel=5)
     assert refused.value.cause == "bad_consent"
     assert apply(customer, "consent.revoked", channel=5) == [Revocation("", "")]
@@ -224,3 +224,49 @@ def test_after_a_merge_revoked_wins_and_a_newer_word_wins_over_all(lists, newer)
     for scope in SCOPES:
         if Revocation(newer.channel, newer.category).covers(*scope):
             assert consent.deciding(profile, *scope) == latest
+
+
+def test_statements_without_end_are_bounded_and_err_on_the_side_of_silence():
+    """What was granted longest ago is forgotten; revocations beyond all reason become one of all."""
+    customer = Customer()
+    for number in range(100):
+        apply(customer, "consent.granted", at=number, channel=f"c{number}", category="news")
+    assert len(customer.profile.consent[0]) == consent.MOST_STATEMENTS
+    assert verdict(customer, channel="c99") == (True, "granted")
+    assert consent.deciding(customer.profile, "c0", "news") is None
+    apply(customer, "consent.revoked", at=100, channel="email")
+    assert verdict(customer) == (False, "revoked")
+    for number in range(100, 163):
+        apply(customer, "consent.revoked", at=number, channel=f"r{number}")
+    assert len(customer.profile.consent[0]) == consent.MOST_STATEMENTS
+    assert verdict(customer, channel="c99")[0] is False
+    apply(customer, "consent.revoked", at=170, channel="one-more")
+    assert customer.profile.consent == [[Statement("", "", False, 170)]]
+    apply(customer, "consent.granted", at=171, channel="email")
+    assert verdict(customer) == (True, "granted")
+
+
+@pytest.mark.parametrize("type_", ["consent.revoked", "message.complained"])
+def test_a_name_that_no_channel_can_have_grants_nothing_and_revokes_all(type_):
+    customer = Customer()
+    with pytest.raises(InputError, match="must be a name"):
+        apply(customer, "consent.granted", channel="x" * 64)
+    apply(customer, type_, channel="x" * 64)
+    assert customer.profile.consent == [[Statement("", "", False, NOW)]]
+
+
+def test_bounces_of_channels_that_there_are_not_are_nothing():
+    customer = Customer()
+    apply(customer, "message.bounced", hard=True, channel="pigeon", address="x")
+    assert customer.profile.unusable == {}
+
+
+def test_of_many_merged_customers_the_oldest_words_keep_their_revocations():
+    """Sixteen lists at most; what somebody revoked long ago stays revoked, what he granted is unknown."""
+    lists = [[Statement("email", "news", number % 2 == 0, number)] for number in range(30)]
+    united = consent.unite(lists)
+    assert len(united) == consent.MOST_LISTS
+    assert [Statement("email", "news", False, 13)] in united
+    assert consent.unite([[Statement("push", "", True, n)] for n in range(30)]) == [
+        [Statement("push", "", True, n)] for n in range(15, 30)
+    ]
