@@ -97,12 +97,14 @@ def _long(value: bytes, at: int) -> tuple[int, int]:
     number = byte & 127
     shift = 7
     while byte & 128:
+        if (
+            shift > MAX_SHIFT
+        ):  # here and not behind the loop: rubbish of a megabyte would take minutes
+            raise ValueError("a number of more than 64 bits")
         byte = value[at]
         at += 1
         number |= (byte & 127) << shift
         shift += 7
-    if shift > MAX_SHIFT + 7:
-        raise ValueError("a number of more than 64 bits")
     return (number >> 1) ^ -(number & 1), at
 
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from orchestrator.codec import Codec, RegistryClient
-from orchestrator.codec.avro import schema_text
+from orchestrator.codec import Codec, RegistryClient, wire
+from orchestrator.codec.avro import decoder, schema_text
 from orchestrator.codec.codec import TOPIC_RECORDS, record_name
 from orchestrator.errors import (
     CouldNotRun,
@@ -211,3 +211,12 @@ def test_an_address_that_is_no_registry_is_unavailable_and_says_so(own):
         RegistryClient(own.url + "/elsewhere").schema(1)
     with pytest.raises(CouldNotRun, match="http://"):
         RegistryClient("registry:8081")
+
+
+@pytest.mark.timeout(60)  # without a bound on a number's length these took minutes each
+@pytest.mark.parametrize("byte", [b"\xff", b"\x80", b"\x02", b"\x00"])
+def test_a_megabyte_of_rubbish_is_refused_at_once(byte):
+    """One poisoned record must not hold its worker's loop: every other partition stands still."""
+    read = decoder(schema_text(Event))
+    with pytest.raises(DecodeError):
+        read(wire.prefix(1) + byte * 900_000)
