@@ -22,6 +22,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from orchestrator.codec.event import read_event
+from orchestrator.codec.event_writer import Unusual, write_event
 from orchestrator.codec.wire import PREFIX_BYTES
 from orchestrator.errors import DecodeError, InputError
 from orchestrator.records import (
@@ -98,6 +99,16 @@ def encoder(record: type[Record]) -> Callable[[Any, bytes], bytes]:
                 f"does not fit the schema of {name}: {error}", "unencodable"
             ) from error
         return out.getvalue()
+
+    return _event_encoder(encode) if record is Event else encode
+
+
+def _event_encoder(general: Callable[[Any, bytes], bytes]) -> Callable[[Any, bytes], bytes]:
+    def encode(event: Event, prefix: bytes) -> bytes:
+        try:
+            return write_event(event, prefix)
+        except (Unusual, UnicodeEncodeError):
+            return general(event, prefix)
 
     return encode
 

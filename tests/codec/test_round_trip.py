@@ -6,7 +6,7 @@ import struct
 from io import BytesIO
 
 import pytest
-from fastavro import schemaless_reader
+from fastavro import schemaless_reader, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict
@@ -14,7 +14,8 @@ from msgspec.structs import asdict
 from orchestrator.codec import wire
 from orchestrator.codec.avro import RECORD_TYPES, decoder, encoder, own_schema, schema_text
 from orchestrator.codec.event import read_event
-from orchestrator.errors import DecodeError
+from orchestrator.codec.event_writer import write_event
+from orchestrator.errors import DecodeError, InputError
 from orchestrator.records import Candidate, Decision, Event, Inbox, InboxMessage
 from tests.codec.samples import SAMPLES
 
@@ -86,6 +87,41 @@ def test_the_reader_made_for_events_reads_what_fastavro_reads(record):
     value = ENCODE[Event](record, PREFIX)
     expected = schemaless_reader(BytesIO(value[len(PREFIX) :]), own_schema(Event), None)
     assert asdict(read_event(value)) == expected
+
+
+@given(EVENTS)
+def test_the_writer_made_for_events_writes_what_fastavro_writes(record):
+    out = BytesIO()
+    schemaless_writer(out, own_schema(Event), asdict(record))
+    assert write_event(record, PREFIX) == PREFIX + out.getvalue()
+
+
+class Text(str):
+    """A subclass, as some libraries return."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    "odd", [Text("x"), 2**63, -(2**63) - 1, "\ud800", [1], {"a": 1}, 1.5], ids=repr
+)
+def test_what_the_writer_made_for_events_leaves_to_fastavro(odd):
+    """Refused with the same words, or written with the same bytes."""
+    for event in (
+        Event(event_id="e", type="a.b", occurred_at=0, identities={}, source="s", properties={"p": odd}),
+        Event(event_id="e", type="a.b", occurred_at=0, identities={"i": odd}, source="s"),
+        Event(event_id="e", type="a.b", occurred_at=odd, identities={}, source="s"),
+        Event(event_id=odd, type="a.b", occurred_at=0, identities={}, source="s"),
+    ):  # fmt: skip
+        out = BytesIO()
+        try:
+            schemaless_writer(out, own_schema(Event), asdict(event))
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            with pytest.raises(InputError) as refused:
+                ENCODE[Event](event, PREFIX)
+            assert refused.value.cause == "unencodable"
+        else:
+            assert ENCODE[Event](event, PREFIX) == PREFIX + out.getvalue()
 
 
 def test_the_reader_made_for_events_knows_long_strings_and_sized_blocks():
