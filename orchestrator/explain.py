@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from orchestrator.records import Decision
+    from orchestrator.records import Decision, Value
 
 REASONS_IN_WORDS = {
     "not_live": "its entry had already ended",
@@ -66,6 +66,10 @@ PIPELINE = (
 )
 """What a send that falls due has to pass, in this order, with the reasons that each may give."""
 
+_INSTANTS = frozenset({"from", "to", "last"})
+"""Values that are instants if they are numbers."""
+_MINUTE_MS = 60_000
+
 
 def stage_of(reason: str) -> str:
     """Return where in the send pipeline a reason arises; empty if it is none of a send's."""
@@ -82,16 +86,28 @@ def instant(at: int, zone: tzinfo = UTC) -> str:
     return f"{text}.{at % 1000:03d}" if at % 1000 else text
 
 
-def because(decision: Decision) -> str:
+def because(decision: Decision, zone: tzinfo = UTC) -> str:
     """Return why, in words, with rule and values; empty if the decision has no reason."""
     if not decision.reason:
         return ""
     words = REASONS_IN_WORDS.get(decision.reason, decision.reason)
     rule = f", rule {decision.rule}" if decision.rule else ""
     values = ", ".join(
-        f"{name}: {value}" for name, value in sorted(decision.rule_values.items()) if value != ""
+        _value(name, value, zone)
+        for name, value in sorted(decision.rule_values.items())
+        if value != ""
     )
     return f"{words}{rule}" + (f" ({values})" if values else "")
+
+
+def _value(name: str, value: Value, zone: tzinfo) -> str:
+    """Return a value as a person reads it: instants as times, spans in hours."""
+    if name in _INSTANTS and isinstance(value, int):
+        return f"{name}: {instant(value, zone)}"
+    if name == "gap_ms" and isinstance(value, int):
+        hours, rest = divmod(value // _MINUTE_MS, 60)
+        return f"gap: {hours} h" + (f" {rest} min" if rest else "")
+    return f"{name}: {value}"
 
 
 def sentence(decision: Decision, zone: tzinfo = UTC) -> str:
@@ -109,7 +125,7 @@ def sentence(decision: Decision, zone: tzinfo = UTC) -> str:
         "exited": "left",
         "nothing": "not entered",
     }.get(decision.outcome, f"{decision.outcome}{where}")
-    why = because(decision)
+    why = because(decision, zone)
     return f"{what}: {done}" + (f"; {why}" if why else "")
 
 

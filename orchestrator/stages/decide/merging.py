@@ -131,7 +131,7 @@ def unite(into: Customer, other: Customer, merge_id: str, catalog: Catalog) -> s
     into.entries = sorted(entries.values(), key=lambda entry: (entry.started, entry.id))
     for key, past in other.past.items():
         mine = into.past.get(key)
-        into.past[key] = past if mine is None else max(mine, past, key=_past_rank)
+        into.past[key] = past if mine is None else _past_of_both(mine, past)
     for name in other.truths:
         into.truths[name] = True
     _latest(into.absences, other.absences)
@@ -142,8 +142,10 @@ def unite(into: Customer, other: Customer, merge_id: str, catalog: Catalog) -> s
     return changed
 
 
-def _past_rank(past: Past) -> tuple[int, str, int]:
-    return past.ended, past.entry_id, past.goal_until
+def _past_of_both(mine: Past, other: Past) -> Past:
+    """Return what both together leave: re-entry counts from the later end, a goal in the longer window."""
+    counted = max(mine, other, key=lambda past: (past.goal_until, past.entry_id))
+    return structs.replace(counted, ended=max(mine.ended, other.ended))
 
 
 def _latest(mine: dict[str, int], theirs: dict[str, int]) -> None:

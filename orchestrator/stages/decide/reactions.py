@@ -121,9 +121,10 @@ def _wait_ends(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrenc
 
 def react_past(turn: Turn, occurrence: Occurrence | None) -> None:
     """Count a goal that is reached within its window after the entry's end."""
-    for key, past in turn.customer.past.items():
-        if past.goal_until > turn.now:
-            _react_one_past(turn, key, past, occurrence)
+    past = turn.customer.past
+    # By name: in which order lives were merged must not show.
+    for key in sorted(key for key, one in past.items() if one.goal_until > turn.now):
+        _react_one_past(turn, key, past[key], occurrence)
 
 
 def _react_one_past(turn: Turn, place: str, past: Past, occurrence: Occurrence | None) -> None:

@@ -260,3 +260,52 @@ def test_control_on_either_side_wins(world, define):
     assert sent(w.tell("go")) == ["sent m/inapp"]
     merge(w, min(held), "anna")
     assert sent(w.tell("go")) == ["held_out m/inapp holdout"]
+
+
+@pytest.mark.parametrize("hops", [["anna", "anna"], ["anon:2", "anna"]])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_late_goal_is_counted_after_two_merges(world, define, hops, first):
+    """Whoever ends last: the longest window stays open, with its own entry, and counts once."""
+    goal = c.Goal(
+        pattern=define.pattern("bought.it"), within=Duration(30, 0), value=define.ex("entry.n")
+    )
+    rests = ("rest", c.Wait(duration=Duration(9, 0)))
+    w = world(
+        define.catalog(
+            define.journey("short", "go", ("say", define.send("m", "sales")), goal=goal),
+            define.journey("long", "go", rests, ("say", define.send("m", "sales")), goal=goal),
+            messages=[define.message("m", class_="mandatory")],
+        )
+    )
+    w.tell("go", customer="anna", n=0)
+    w.tell("go", customer="anon:1", after="P1D", n=1)
+    w.tell("go", customer="anon:2", after="P4D", n=2)
+    w.pass_time("P10D")
+    steps = [("anon:1", hops[0]), ("anon:2", hops[1])]
+    for loser, winner in steps if first == 0 or hops[0] == "anon:2" else reversed(steps):
+        merge(w, loser, winner)
+    w.pass_time("P19D")  # the 34th day: the windows of the others are over
+    assert w.tell("bought.it") == ["advanced long goal", "advanced short goal"]
+    assert w.last("advanced").rule_values == {"value": 2, "after_end": True}
+    assert w.tell("bought.it") == []
+
+
+def test_an_earlier_goal_window_outlasts_a_later_end(world, define):
+    """Who ended later began earlier: re-entry counts from the later end, the goal in the longer window."""
+    goal = c.Goal(pattern=define.pattern("bought.it"), within=Duration(30, 0))
+    rule = c.EntryRule(on=("go",), re_entry=Duration(20, 0))
+    exits = (define.pattern("left.it"),)
+    w = world(
+        define.catalog(
+            define.journey(
+                "j", rule, ("rest", c.Wait(duration=Duration(25, 0))), goal=goal, exits=exits
+            )
+        )
+    )
+    w.tell("go", customer="anon:1")
+    w.tell("go", after="P10D")
+    w.tell("left.it", after="P1D")
+    w.pass_time("P15D")  # anon:1 ends on the 25th day
+    merge(w, "anon:1", "anna")
+    assert w.tell("go", after="P8D") == ["nothing j re_entry"]  # the 34th: 20 days from the 25th on
+    assert w.tell("bought.it", after="P4D") == ["advanced j goal"]  # the 38th of 40
