@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 @click.option("--port", type=int, help="Port to listen at; 0 = any free one.")
 @click.pass_obj
 def command(session: Session, host: str | None, port: int | None) -> None:
-    """Serve Segment's tracking API in front of the events topic; runs until stopped."""
+    """Serve Segment's tracking API in front of the events topic; runs until stopped.
+
+    With `collector.inbox_secret` also the in-app inbox: GET /v1/inbox/TOKEN, GET
+    /v1/inbox/TOKEN/stream (server-sent events) and POST /v1/inbox/TOKEN/read.
+
+    Example: orchestrator collect --port 8080
+    """
     session.set("collector.host", host)
     session.set("collector.port", port)
     import uvloop

@@ -32,6 +32,7 @@ class Outcome:
     """How an action ended.
 
     ``attempts``: how often the provider was asked. ``report``: what else it said of the customer.
+    ``maybe_twice``: sent, but of an earlier call nobody knows whether it had sent it already.
     """
 
     state: Literal["sent", "dropped", "failed", "unknown"]
@@ -41,6 +42,7 @@ class Outcome:
     inbox: Inbox | None = None
     write: Write | None = None
     report: Literal["bounced", "unsubscribed"] | None = None
+    maybe_twice: bool = False
 
 
 @dataclass(slots=True)
@@ -143,8 +145,15 @@ class Deliverer:
 
     def _sent(self, accepted: Accepted, tries: Tries) -> Outcome:
         self._gate.answered()
-        detail, inbox, write = accepted.provider_id, accepted.inbox, accepted.write
-        return Outcome("sent", None, tries.asked, detail, inbox, write)
+        return Outcome(
+            "sent",
+            None,
+            tries.asked,
+            accepted.provider_id,
+            accepted.inbox,
+            accepted.write,
+            maybe_twice=tries.maybe_sent,
+        )
 
     def _again(self, action: Action, error: TryAgain, tries: Tries) -> Outcome | Again:
         now, before = monotonic(), self._gate.why

@@ -40,7 +40,7 @@ from orchestrator.sinks.senders.twilio import open_twilio
 from orchestrator.sinks.senders.webhook import open_webhook
 
 START_S = 60.0
-_OUTWARD: Final[Mapping[type, Callable[[Any], AbstractAsyncContextManager[Sender]]]] = {
+OUTWARD: Final[Mapping[type, Callable[[Any], AbstractAsyncContextManager[Sender]]]] = {
     SmtpSender: open_smtp,
     WebhookSender: open_webhook,
     SendgridSender: open_sendgrid,
@@ -82,7 +82,7 @@ async def open_sender(settings: Settings, codec: Codec, channel: str) -> AsyncIt
             writer = ToKafka(chosen.topic, settings.app.id)
             yield Opened(lambda: writer)
         case outward:
-            async with _OUTWARD[type(outward)](outward) as sender:
+            async with OUTWARD[type(outward)](outward) as sender:
                 yield Opened(lambda: sender)
 
 

@@ -31,6 +31,8 @@ def receipt(action: Action, status: Status, at: int, outcome: Outcome) -> Event:
         properties["attempts"] = outcome.attempts
     if outcome.detail:
         properties["provider_id" if status == "accepted" else "error"] = outcome.detail
+    if outcome.maybe_twice:
+        properties["maybe_twice"] = True
     if status == "bounced":
         properties["hard"] = True
     return Event(

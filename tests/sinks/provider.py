@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -131,7 +132,7 @@ def id_of(kind: str, headers: Mapping[str, str], body: bytes) -> str:
 async def serving(provider: Provider) -> AsyncIterator[Provider]:
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", provider.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", provider.port, backlog=1024).start()
     provider.port = runner.addresses[0][1]
@@ -139,3 +140,35 @@ async def serving(provider: Provider) -> AsyncIterator[Provider]:
         yield provider
     finally:
         await runner.cleanup()
+
+
+async def _main(delay: float) -> None:
+    """As a process of its own, for benchmarks: ``GET /stats`` says what was accepted."""
+    provider = Provider()
+    provider.delay = delay
+    seen: list[float] = []
+
+    async def stats(_: web.Request) -> web.Response:
+        span = seen[-1] - seen[0] if seen else 0.0
+        return web.json_response(
+            {"accepted": len(provider.accepted), "doubles": provider.doubles, "span": span}
+        )
+
+    async def take(request: web.Request) -> web.StreamResponse:
+        answer = await provider.take(request)
+        provider.requests.clear()
+        seen.append(asyncio.get_running_loop().time())
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/stats", stats)
+    app.router.add_route("POST", "/{rest:.*}", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+    print(runner.addresses[0][1], flush=True)  # noqa: T201 - who started it reads the port
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(float(sys.argv[1])))

@@ -168,8 +168,10 @@ async def test_unknown_is_given_up_or_tried_again_and_never_forgotten():
     assert tries.maybe_sent
     assert isinstance(await outcome(ONES, tries), Again)
     assert await outcome(ONES, tries) == Outcome("unknown", "unknown", 3, "SMTP 450")
+    taken = await outcome(Accepted("p1"), tries)
+    assert (taken.state, taken.maybe_twice) == ("sent", True)
     late = deliverer(broke).invalid(ACTION, tries, cancelled=True)
-    assert late == Outcome("unknown", "unknown", 3)
+    assert late == Outcome("unknown", "unknown", 4)
 
 
 async def test_tries_end_and_an_outage_is_no_try():

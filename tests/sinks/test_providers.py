@@ -29,7 +29,7 @@ from orchestrator.sender_settings import (
     TwilioSender,
 )
 from orchestrator.settings import Secret, load_settings
-from orchestrator.sinks.opening import _OUTWARD
+from orchestrator.sinks.opening import OUTWARD
 from orchestrator.sinks.senders.http import Reply
 from orchestrator.sinks.senders.protocol import Order, Rejected, TryAgain, Unfit
 from orchestrator.sinks.senders.sendgrid import until_reset
@@ -131,7 +131,7 @@ async def provider():
 @asynccontextmanager
 async def sending(name, provider, **changes):
     settings = msgspec.structs.replace(settings_of(name, provider), **changes)
-    async with _OUTWARD[type(settings)](settings) as sender:
+    async with OUTWARD[type(settings)](settings) as sender:
         yield sender
 
 

@@ -1,4 +1,4 @@
-"""Look whether this deployment is sound: broker, topics, registry, clock, disk, groups, keys."""
+"""Look whether this deployment is sound: broker, topics, registry, senders, clock, disk, groups, keys."""
 
 from __future__ import annotations
 

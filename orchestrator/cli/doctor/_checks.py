@@ -58,12 +58,12 @@ Examination = Callable[["Settings"], Iterator[Check]]
 
 def examine(settings: Settings) -> list[Check]:
     """Make every check that can be made; what stands on a missing thing is skipped."""
-    from orchestrator.cli.doctor import _disk, _groups, _kafka, _keys, _registry
+    from orchestrator.cli.doctor import _disk, _groups, _kafka, _keys, _registry, _senders
 
     checks = list(_disk.disk(settings))
     registry = list(_registry.registry(settings))
     broker = list(_kafka.broker(settings))
-    checks += [*registry, *broker]
+    checks += [*registry, *_senders.senders(settings), *broker]
     if any(check.verdict is Verdict.FINDING for check in broker):
         return [*checks, skipped("topics, clock, groups, keys", "no broker answers")]
     topics = list(_kafka.topics(settings))
