@@ -117,6 +117,7 @@ class Engine:
         self._background: set[asyncio.Future[Any]] = set()
         self._closing: dict[TaskId, asyncio.Future[Any]] = {}
         self._closed = False
+        self._suspended = time.monotonic()
 
     # ------------------------------------------------------------------------- what is asked
 
@@ -154,7 +155,7 @@ class Engine:
 
     async def suspend(self) -> None:
         """Before partitions may move: no more input, and a deadline for the last commits."""
-        self.paused = True
+        self.paused, self._suspended = True, time.monotonic()
         slots = [slot for slot in self.slots.values() if slot.running]
         for slot in slots:
             slot.status = Status.SUSPENDED
@@ -179,7 +180,8 @@ class Engine:
                 self._spawn(self._open(task, slot))
         self._on_point("assigned")
         await asyncio.gather(*(self._start(self.slots[task]) for task in sorted(good)))
-        _log.info("assigned", tasks=[str(task) for task in sorted(wanted)], kept=len(good))
+        still = round(time.monotonic() - self._suspended, 3)
+        _log.info("assigned", tasks=list(map(str, sorted(wanted))), kept=len(good), still_s=still)
 
     async def close(self) -> None:
         """Commit what can be committed and close everything."""

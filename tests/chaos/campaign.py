@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ from orchestrator.testing.registry import Registry
 
 SERIES = 20
 """Trials between two verdicts: what is compared grows with the log."""
+BUILDING = threading.Lock()
+"""msgspec reads a struct's annotations at its first use, and crashes if two threads do so at once."""
 RATE = 100
 """Events a second: faults, not speed, are the point."""
 
@@ -83,7 +86,8 @@ class Campaign:
         series, done, violation = f"{self.seed}/{seed}", 0, None
         prefix = f"chaos{uuid.uuid4().hex[:8]}"
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder, Registry() as registry:
-            deployment = self._deploy(broker, registry, prefix, Path(folder), seed, self._rate)
+            with BUILDING:
+                deployment = self._deploy(broker, registry, prefix, Path(folder), seed, self._rate)
             try:
                 deployment.scale(2)
                 deployment.begin_load()

@@ -7,7 +7,7 @@ import signal
 import time
 
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from deployment import Violation
 from injected import Injected
 from product import NEXT, PARTITIONS, WORKSPACE, Product
@@ -81,7 +81,9 @@ def changelog_cut(product: Product) -> Injected:
     if end < 2:
         return Injected("nothing there", reached=False)
     _stop_workers(product)
+    _policy(product, topic, "delete")  # compacted topics are not cut, unless somebody changes that
     _admin(product, "delete_records", [TopicPartition(topic, number, (end + 1) // 2)])
+    _policy(product, topic, "compact")
     return _refused_then_rebuilt(product, stage, number, f"{topic} {number} cut at {end // 2}", [])
 
 
@@ -163,6 +165,12 @@ def _refused_then_rebuilt(
     where = ["--all"] if number is None else ["--partition", str(number)]
     product.stack.run("state", "reset", "--stage", stage, *where, "--yes")
     return Injected(f"{what}; ended with {codes}, rebuilt")
+
+
+def _policy(product: Product, topic: str, policy: str) -> None:
+    entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+    wanted = ConfigResource("topic", topic, incremental_configs=[entry])
+    _admin(product, "incremental_alter_configs", [wanted])
 
 
 def _admin(product: Product, verb: str, given: list) -> None:

@@ -288,13 +288,17 @@ def _compare_timeline(product: Product) -> None:
 
 
 def _judge_sends(log: Log) -> None:
-    """Caps, consent and opening hours from what left alone, by code that knows nothing of ours."""
+    """Caps and consent from what reached a provider alone, by code that knows nothing of ours.
+
+    What was dropped (cancelled, too late) or has failed gives its place under a cap back.
+    """
     policy = yaml.safe_load((WORKSPACE / "policy.yaml").read_text())
     messages = [yaml.safe_load(file.read_text()) for file in (WORKSPACE / "messages").iterdir()]
     classes = {one["message"]: one.get("class", "promotional") for one in messages}
     sends, consents, zones = defaultdict(list), defaultdict(list), {}
+    ledgers = _ledgers(log)
     for _, customer, action in log.records("actions"):
-        if action.kind == "send":
+        if action.kind == "send" and ledgers[action.action_id][-1] in {"sent", "unknown"}:
             sends[customer].append(
                 (action.decided_at, action.message, action.channel, action.category)
             )
