@@ -32,6 +32,7 @@ MARK = "\x1f"
 _BATCH = 1_000
 _POLL_S = 0.1
 _METADATA_S = 10.0
+_AGAIN_S = 0.2
 _log = get_logger(__name__)
 
 
@@ -81,9 +82,20 @@ class InboxTable:
         self._asker.close()
 
     def catch_up(self, timeout: float) -> bool:
-        """Wait until everything committed before this call has been read; blocks."""
-        ends = self._ends()
+        """Wait until everything committed before this call has been read; blocks.
+
+        False: that took longer, or nobody says how much it is.
+        """
         deadline = monotonic() + timeout
+        ends: dict[int, int] | None = None
+        while ends is None:
+            try:
+                ends = self._ends()
+            except KafkaException as error:
+                # A topic that was just made, or a broker that just came back: no leader yet.
+                _log.warning("the inboxes' topic does not answer", error=error.args[0].str())
+                if self._stopped.wait(_AGAIN_S) or monotonic() > deadline:
+                    return False
         with self._moved:
             return self._moved.wait_for(
                 lambda: all(self._reached.get(p, 0) >= end for p, end in ends.items()),
