@@ -43,5 +43,5 @@ KILLS = frozenset({"kill", "kill_at_point", "kill_for_good", "empty_disk"})
 """Each of them is a kill -9."""
 OF_THE_BROKER = frozenset({"broker_restart", "broker_kill", "broker_outage"})
 """Strike every deployment on the broker."""
-SLOW = frozenset({"broker_outage", "deadly_record", "deadly_timer", "scale"})
+SLOW = frozenset({"broker_outage", "deadly_record", "deadly_timer", "kill_for_good", "scale"})
 """Take a minute or so: not for the five of a test run."""

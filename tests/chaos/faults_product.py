@@ -12,6 +12,7 @@ from deployment import Violation
 from injected import Injected
 from product import NEXT, PARTITIONS, WORKSPACE, Product
 
+from orchestrator.errors import CouldNotRun
 from orchestrator.kafka.clients import admin_config
 
 SINKS = ("deliver-email", "deliver-push")
@@ -163,7 +164,15 @@ def _refused_then_rebuilt(
     _stop_workers(product)
     product.harmed = time.monotonic()
     where = ["--all"] if number is None else ["--partition", str(number)]
-    product.stack.run("state", "reset", "--stage", stage, *where, "--yes")
+    deadline = time.monotonic() + REFUSED_S
+    while True:
+        try:
+            product.stack.run("state", "reset", "--stage", stage, *where, "--yes")
+            break
+        except CouldNotRun as refused:  # the group still counts those that ended as alive
+            if "owns it" not in str(refused) or time.monotonic() > deadline:
+                raise
+        time.sleep(1)
     return Injected(f"{what}; ended with {codes}, rebuilt")
 
 
