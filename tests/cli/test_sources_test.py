@@ -107,6 +107,53 @@ def test_a_webhook_with_its_headers(place, capsys):
     assert run(["sources", "test", str(place / "sources/git.yaml"), "--header", "x"]) == USAGE
 
 
+CHANGES = """\
+source: crm
+topic: users
+format: debezium
+events:
+  - type: repo.pushed
+    if: change.op != "u" || before.plan != record.plan
+    identities: {customer_id: string(key.id)}
+"""
+ORDERS = """\
+source: shop2
+topic: orders
+events:
+  - type: repo.pushed
+    if: header["x-by"] == "app" && kafka.topic == "orders"
+    identities: {customer_id: record.who}
+"""
+
+
+def test_a_topic_is_opened_as_connect_does(place, capsys):
+    """Changes unwrapped, keys and headers read; Avro's records are written as JSON."""
+    (place / "sources/crm.yaml").write_text(CHANGES)
+    sample = place / "changes.ndjson"
+    source = {"ts_ms": 1_772_352_000_000, "lsn": 1}
+    free, pro = {"plan": "free"}, {"plan": "pro"}
+    lines = [
+        {"op": "u", "before": free, "after": pro, "source": source},
+        {"op": "u", "before": pro, "after": pro, "source": source},
+        {"op": "t", "source": source},
+        {"plan": "pro"},
+    ]
+    sample.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = (place / "sources/crm.yaml", "--sample", sample, "--key", '{"id": 7}')
+    code, said = tried(capsys, *words)
+    trial = said["trial"]
+    assert (code, trial["events"], trial["nothing"], trial["refused"]) == (FINDINGS, 1, 2, 1)
+    [event] = trial["records"][0]["events"]
+    assert (event["identities"], event["occurred_at"]) == ({"customer_id": "7"}, source["ts_ms"])
+    assert "no change of Debezium's" in trial["records"][3]["message"]
+    (place / "sources/orders.yaml").write_text(ORDERS)
+    sample.write_text('{"who": "ada"}\n')
+    words = (place / "sources/orders.yaml", "--sample", sample, "--header", "X-By:app")
+    assert tried(capsys, *words)[1]["trial"]["events"] == 1
+    sample.write_bytes(b"\x00\x00\x00\x00\x05...\n")
+    assert tried(capsys, *words)[0] == FINDINGS
+
+
 def test_a_mapping_that_does_not_compile(place, capsys):
     """Its findings stand there as lint has them; nothing is tried."""
     path = place / "sources/shop.yaml"

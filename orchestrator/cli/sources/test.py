@@ -40,8 +40,9 @@ _FINDINGS = 1
     "headers",
     metavar="NAME:VALUE",
     multiple=True,
-    help="For a webhook: a header that comes with every sample.",
+    help="For a webhook or topic: a header that comes with every sample.",
 )
+@click.option("--key", metavar="TEXT", help="For a topic: the key of every sample.")
 @click.option("--limit", default=20, show_default=True, help="Records that are tried; 0 = all.")
 @output_option
 @click.pass_obj
@@ -51,6 +52,7 @@ def command(
     sample: Path | None,
     folder: Path,
     headers: tuple[str, ...],
+    key: str | None,
     limit: int,
 ) -> int:
     """Check the mapping in FILE and show what it makes of samples.
@@ -60,6 +62,7 @@ def command(
     \b
     orchestrator sources test sources/orders.yaml --sample orders-2026-03.csv
     orchestrator sources test sources/git.yaml --sample push.json --header x-github-event:push
+    orchestrator sources test sources/crm.yaml --sample changes.ndjson --key '{"id": 7}'
     """  # noqa: D301 - click's mark for lines that stay lines
     from orchestrator.journeys import check_source_file
     from orchestrator.sources.identities import IdentityKinds
@@ -71,7 +74,7 @@ def command(
     if definition is not None:
         kinds = IdentityKinds.of_profile(profile.source) if profile else None
         mapper = Mapper(definition.source)
-        trial = try_mapping(mapper, sample, folder, _pairs(headers), kinds, limit)
+        trial = try_mapping(mapper, sample, folder, _pairs(headers), kinds, limit, key)
     errors = sum(not each.warning for each in diagnostics)
     found = bool(errors) or (trial is not None and bool(trial.refused))
     data = {

@@ -20,7 +20,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -28,7 +28,7 @@ from orchestrator.codec.wire import MAGIC, PREFIX_BYTES
 from orchestrator.errors import InputError
 from orchestrator.expressions.instants import parse_instant
 from orchestrator.expressions.records import BEFORE, CHANGE, KAFKA, KEY, Record
-from orchestrator.sources.connect.schemas import Datum, WriterSchemas
+from orchestrator.sources.connect.schemas import Datum
 from orchestrator.sources.mappings import Arrival
 
 BAD_RECORD: Final = "bad_record"
@@ -62,6 +62,14 @@ class Opened(NamedTuple):
     history: bool = False
 
 
+class Schemas(Protocol):
+    """Where Avro's bytes become values; see ``WriterSchemas``."""
+
+    def decode(self, value: bytes, wanted: frozenset[str] | None = None) -> Datum:
+        """Return the value; raises DecodeError or SchemaNotLoaded."""
+        ...
+
+
 class Opener:
     """Opens records in one format.
 
@@ -73,7 +81,7 @@ class Opener:
     """
 
     def __init__(
-        self, format_: str, schemas: WriterSchemas, wanted: frozenset[str], *, reads_key: bool
+        self, format_: str, schemas: Schemas, wanted: frozenset[str], *, reads_key: bool
     ) -> None:
         self._schemas = schemas
         self._wanted = frozenset(name.partition(".")[0] for name in wanted)

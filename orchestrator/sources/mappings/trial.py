@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from orchestrator.errors import InputError
 from orchestrator.records import Event
+from orchestrator.sources.connect.opening import Incoming, Opener
+from orchestrator.sources.connect.schemas import Datum
 from orchestrator.sources.identities import IdentityKinds
 from orchestrator.sources.inputs import Input, Piece, unpacked_size
 from orchestrator.sources.mappings.files import MappedFile, open_files
@@ -46,7 +48,7 @@ class Trial(Struct):
 
 
 class _Sample:
-    """Bodies of a webhook, or values of a topic, in a file: JSON, or one JSON object a line."""
+    """Bodies of a webhook in a file: JSON, or one JSON object a line."""
 
     def __init__(self, path: Path, mapper: Mapper, header: Mapping[str, str]) -> None:
         self.path = path
@@ -66,6 +68,34 @@ class _Sample:
         return self._mapper.events(self._rows.records(piece.data), arrival)
 
 
+class _NoRegistry:
+    """Samples of Avro are written as JSON."""
+
+    def decode(self, value: bytes, wanted: frozenset[str] | None = None) -> Datum:
+        del wanted
+        raise InputError(f"a sample is JSON, not {value[:8]!r}", "bad_record")
+
+
+class _TopicSample(_Sample):
+    """Values of a topic's records, as JSON; all have the same key and headers."""
+
+    def __init__(
+        self, path: Path, mapper: Mapper, header: Mapping[str, str], key: str | None
+    ) -> None:
+        super().__init__(path, mapper, header)
+        self._key = None if key is None else key.encode()
+        self._headers = [(name, value.encode()) for name, value in header.items()]
+        format_ = "json" if mapper.format == "avro" else mapper.format
+        self._opener = Opener(format_, _NoRegistry(), mapper.fields(), reads_key=True)
+
+    def events(self, piece: Piece) -> list[Event]:
+        at, value = int(time() * 1000), piece.data.strip()
+        topic = self._mapper.topics[0]
+        one = Incoming(topic, 0, piece.offset, at, self._key, value, self._headers)
+        opened = self._opener.open(one)
+        return self._mapper.events([opened.record], opened.arrival) if opened else []
+
+
 def try_mapping(
     mapper: Mapper,
     sample: Path | None,
@@ -73,6 +103,7 @@ def try_mapping(
     header: Mapping[str, str],
     kinds: IdentityKinds | None,
     limit: int = 0,
+    key: str | None = None,
 ) -> Trial:
     """Run samples through a mapping.
 
@@ -80,15 +111,16 @@ def try_mapping(
         mapper: The mapping.
         sample: The records; None = the files that the mapping names, if it names any.
         folder: Where its patterns and lookups begin.
-        header: What comes with every body of a webhook; names in lower case.
+        header: What comes with every body of a webhook, or record of a topic; names in lower case.
         kinds: The declared identities; None = not checked.
         limit: At most so many records of each file; 0 = all.
+        key: Of a topic's records.
 
     Raises:
         UsageError: A file is missing or is not as the mapping needs it.
     """
     trial = Trial(mapper.source)
-    for input_ in _inputs(mapper, sample, folder, header):
+    for input_ in _inputs(mapper, sample, folder, header, key):
         pieces = input_.pieces()
         for piece in islice(pieces, limit) if limit else pieces:
             record = _tried(input_, piece, kinds)
@@ -100,12 +132,14 @@ def try_mapping(
 
 
 def _inputs(
-    mapper: Mapper, sample: Path | None, folder: Path, header: Mapping[str, str]
+    mapper: Mapper, sample: Path | None, folder: Path, header: Mapping[str, str], key: str | None
 ) -> list[Input]:
     if mapper.files and sample is None:
         return [*open_files([mapper], folder)]
     if sample is None:
         return []
+    if mapper.topics:
+        return [_TopicSample(sample, mapper, header, key)]
     if not mapper.files:
         return [_Sample(sample, mapper, header)]
     mapper.use(read_lookups(mapper, folder))
