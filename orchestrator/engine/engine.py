@@ -323,6 +323,12 @@ class Engine:
         slot.status = Status.DEAD
         self._spawn(self._after_death(slot))
 
+    def _renew(self, slot: Slot) -> None:
+        """Somebody was erased: opening the partition again rids its files of them."""
+        if slot.status is Status.RUNNING:
+            slot.status = Status.DEAD
+            self._spawn(self._after_death(slot))
+
     async def _after_death(self, slot: Slot) -> None:
         """Open it again if the group says that it is still ours, else wait for the rebalance.
 
@@ -463,6 +469,8 @@ class Engine:
                 slot.known_end = done.result() + 1  # the transaction's marker is one offset
                 core.committed(snapshot)
                 self.on_commit(slot, snapshot, time.monotonic() - started)
+                if snapshot.meta.purged != snapshot.meta.erasures:
+                    self._renew(slot)
                 self._wake.set()
             case FencedError() | TransactionFailed() as error:
                 self._died(slot, error)

@@ -59,6 +59,7 @@ def grants(settings: Settings) -> dict[str, list[Grant]]:
         "state reset": needs.reset(),
         "doctor": needs.doctor(),
         "dlq replay": needs.replay_dead_letters(),
+        "customer forget": needs.forget(),
     }
 
 
@@ -166,6 +167,14 @@ class _Needs:
             self._writes("events", back),
             self._writes("timeline", back),
             *(self._writes("actions", back, c) for c in self._settings.channels),
+            *self._looks("tools"),
+        ]
+
+    def forget(self) -> list[Grant]:
+        return [
+            *self._everywhere(("Read", *CHECKED), "where the customer stands, how long topics keep it"),
+            self._topic("events", "", ("Write",), "the orders to forget"),
+            self._topic("inbox", "", ("Write",), "the in-app inbox is removed"),
             *self._looks("tools"),
         ]
 

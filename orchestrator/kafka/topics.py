@@ -157,6 +157,8 @@ class Topology:
         config = {"cleanup.policy": kind.cleanup}
         if kind.days:
             config["retention.ms"] = str(kind.days * DAY_MS)
+        if logical == "inbox":  # an erased customer's messages are gone within this time
+            config["max.compaction.lag.ms"] = str(7 * DAY_MS)
         if logical == "timeline":
             config["message.timestamp.type"] = "LogAppendTime"
         return TopicSpec(

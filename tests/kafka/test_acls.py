@@ -49,7 +49,7 @@ def test_only_those_write_that_must():
         "state skip",
     }
     assert writers["journey.deliveries.email.v1"] == {"deliver email"}
-    assert writers["journey.inbox.v1"] == {"collect", "deliver inapp"}
+    assert writers["journey.inbox.v1"] == {"collect", "deliver inapp", "customer forget"}
     assert writers["journey.definitions.v1"] == {"apply"}
     assert not allowed(roles["tools"], "Write")
 

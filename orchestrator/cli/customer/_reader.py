@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from orchestrator.codec import open_codec
 from orchestrator.errors import CouldNotRun
+from orchestrator.identities import normalise
 from orchestrator.kafka.decoding import decode_now
 from orchestrator.kafka.reading import read_partition
 from orchestrator.kafka.topics import Topology
@@ -46,12 +47,28 @@ class CustomerReader:
             CouldNotRun: Nobody is known by that name.
             BrokerUnavailable: Kafka does not answer.
         """
+        path, state = self.follow(name)
+        if state is None:
+            raise CouldNotRun(f"no customer or identity {name!r} is known here")
+        return Found(
+            customer_id=path[-1],
+            path=path,
+            state=state,
+            decisions=self._decisions({*path, *state.merged}),
+        )
+
+    def follow(self, name: str) -> tuple[list[str], customers.Customer | None]:
+        """Return how ``name`` leads to a customer, the id last, and their state if there is one.
+
+        Raises:
+            BrokerUnavailable: Kafka does not answer.
+        """
         path = [name]
         customer_id = name
         state = self._state(customer_id)
         if state is None and ":" in name:
             owner = self._identity(name)
-            if owner is not None:
+            if owner:
                 customer_id = owner
                 path.append(owner)
                 state = self._state(owner)
@@ -59,14 +76,7 @@ class CustomerReader:
             customer_id = state.redirect
             path.append(customer_id)
             state = self._state(customer_id)
-        if state is None:
-            raise CouldNotRun(f"no customer or identity {name!r} is known here")
-        return Found(
-            customer_id=customer_id,
-            path=path,
-            state=state,
-            decisions=self._decisions({*path, *state.merged}),
-        )
+        return path, state
 
     def _row(self, table: str, key: str, placed_by: str) -> bytes | None:
         partition = partition_for(placed_by.encode(), self._topology.partitions("timeline"))
@@ -82,6 +92,8 @@ class CustomerReader:
         return customers.decode(row) if row is not None else None
 
     def _identity(self, identity: str) -> str | None:
+        kind, _, value = identity.partition(":")
+        identity = f"{kind}:{normalise(kind, value)}"
         key = identities.row_key(self._settings.app.id, identity)
         row = self._row("identities", key, identity)
         return identities.decode(row).customer_id if row is not None else None
