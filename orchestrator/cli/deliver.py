@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 def command(session: Session, channel: str) -> None:
     """Send the actions of CHANNEL with the sender that the settings name; runs until stopped.
 
-    SIGTERM or Ctrl-C lets sends in flight come to an end first.
+    SIGTERM or Ctrl-C lets sends in flight come to an end first. The senders and their settings:
+    deploy/README.md.
+
+    Example: orchestrator deliver email
     """
     import uvloop
 

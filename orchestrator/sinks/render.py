@@ -24,6 +24,19 @@ MAX_FIELD = 262_144
 """Characters of one rendered field: beyond it somebody's loop has run away."""
 
 
+_BROKEN = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+)
+"""What an author's expression can end in; it must cost its message alone, never the sink."""
+
+
 class TemplateFailed(Exception):  # noqa: N818 - becomes a receipt, ends nothing
     """The message cannot be rendered; the text names field and cause, never a value."""
 
@@ -68,7 +81,7 @@ class Renderer:
         for name, template in templates.items():
             try:
                 text = template.render(values)
-            except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            except _BROKEN as error:
                 raise TemplateFailed(f"{name}: {type(error).__name__}: {_text(error)}") from error
             if len(text) > MAX_FIELD:
                 raise TemplateFailed(f"{name}: longer than {MAX_FIELD} characters")

@@ -58,6 +58,7 @@ def test_null_can_have_a_fallback() -> None:
         "{{ 1/0 }}",
         "{% broken",
         "{{ x.y.z }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     ],
 )
 def test_hostile_and_broken_templates_fail(template: str) -> None:

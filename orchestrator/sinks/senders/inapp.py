@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from orchestrator.records import Inbox, InboxMessage
-from orchestrator.sinks.senders.protocol import Accepted, Order
+from orchestrator.sinks.senders.protocol import Accepted, Order, Unfit
 
 INBOX_LIMIT = 50
+MAX_CHARS = 200_000
+"""Of all messages of an inbox: more would not fit into a record. The oldest give way."""
+MAX_MESSAGE_CHARS = 50_000
 
 
 class InappSender:
@@ -25,7 +28,7 @@ class InappSender:
         self._written: dict[str, Inbox] = {}
 
     async def send(self, order: Order) -> Accepted:
-        """Lay the message on top of the customer's inbox."""
+        """Lay the message on top of the customer's inbox; see ``Sender``."""
         customer_id = order.action.customer_id
         seen = self._read(customer_id)
         written = self._written.get(customer_id)
@@ -38,7 +41,11 @@ class InappSender:
 
 
 def with_message(inbox: Inbox, order: Order) -> Inbox:
-    """Return the inbox with one message on top; one that is there already stays as it is."""
+    """Return the inbox with one message on top; one that is there already stays as it is.
+
+    Raises:
+        Unfit: The message is too large for an inbox.
+    """
     action, fields = order.action, order.fields
     if any(one.action_id == action.action_id for one in inbox.messages):
         return inbox
@@ -50,7 +57,16 @@ def with_message(inbox: Inbox, order: Order) -> Inbox:
         link=fields.get("link"),
         sent_at=order.now,
     )
-    return Inbox(customer_id=inbox.customer_id, messages=[message, *inbox.messages][:INBOX_LIMIT])
+    if _chars(message) > MAX_MESSAGE_CHARS:
+        raise Unfit("too_large", f"longer than {MAX_MESSAGE_CHARS} characters")
+    messages = [message, *inbox.messages][:INBOX_LIMIT]
+    while sum(map(_chars, messages)) > MAX_CHARS:
+        messages.pop()
+    return Inbox(customer_id=inbox.customer_id, messages=messages)
+
+
+def _chars(message: InboxMessage) -> int:
+    return len(message.title) + len(message.body) + len(message.link or "")
 
 
 def covers(seen: Inbox, written: Inbox) -> bool:

@@ -7,10 +7,15 @@ customer's id; value: JSON, the same as a webhook's body; CloudEvents headers wi
 
 from __future__ import annotations
 
+from typing import Final
+
 from orchestrator.expressions.instants import format_instant
 from orchestrator.sinks.ledger import Write
-from orchestrator.sinks.senders.protocol import Accepted, Order
+from orchestrator.sinks.senders.protocol import Accepted, Order, Unfit
 from orchestrator.sinks.senders.webhook import TYPE, body_of
+
+MAX_BYTES: Final = 900_000
+"""Kafka's default for a record is 1 MiB, with its key and headers."""
 
 
 class KafkaSender:
@@ -32,5 +37,8 @@ class KafkaSender:
             "content-type": "application/json",
         }
         headers = [(name, value.encode()) for name, value in told.items()]
-        write = Write(self._topic, action.customer_id.encode(), body_of(order), headers)
-        return Accepted(write=write)
+        body = body_of(order)
+        if len(body) > MAX_BYTES:
+            # It would fail the whole transaction, again and again.
+            raise Unfit("too_large", f"longer than {MAX_BYTES} bytes")
+        return Accepted(write=Write(self._topic, action.customer_id.encode(), body, headers))
