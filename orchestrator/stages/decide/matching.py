@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.stages.decide.bounds import short
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.stages.decide.turn import Turn
 
 
-@dataclass(slots=True)
-class Occurrence:
+class Occurrence(Struct):
     """An event at hand; ``sent`` is the action that a receipt is about."""
 
     event: Event
@@ -27,7 +27,7 @@ class Occurrence:
     sent: Sent | None = None
     silent: bool = False
     """Late or backfilled: it moves nothing by itself."""
-    _keys: dict[str, str | None] = field(default_factory=dict)
+    _keys: dict[str, str | None] = {}
 
     def key_for(self, turn: Turn, journey: Journey) -> str | None:
         """Return the key value of this event for a keyed journey, None = it has none."""

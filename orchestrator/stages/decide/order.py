@@ -53,7 +53,7 @@ def run(turn: Turn) -> None:
         elif turn.due:
             decide_due(turn)
         elif turn.derived:
-            _take(turn, turn.derived.popleft(), fresh=False, silent=False, record_late=False)
+            _take(turn, turn.derived.pop(0), fresh=False, silent=False, record_late=False)
         else:
             return
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from orchestrator.ids import SEPARATOR
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,16 +25,17 @@ TIME_BYTES = 6
 
 def event_key(event: Event) -> bytes:
     """Return the 8 bytes by which an event is remembered."""
-    return sha256(event.source.encode() + SEPARATOR + event.event_id.encode()).digest()[:ID_BYTES]
+    return sha256(f"{event.source}\x1f{event.event_id}".encode()).digest()[:ID_BYTES]
 
 
 def knows(profile: Profile, key: bytes) -> bool:
     """Return whether the memory holds ``key``."""
-    at = profile.seen.find(key)
+    seen = profile.seen
+    at = seen.find(key)
     while at >= 0:
         if at % ID_BYTES == 0:
             return True
-        at = profile.seen.find(key, at + 1)
+        at = seen.find(key, at + 1)
     return False
 
 
@@ -55,6 +54,8 @@ def forget(profile: Profile, now: int) -> None:
     """Drop what need not be remembered at ``now``."""
     times = profile.seen_at
     count = len(times) // TIME_BYTES
+    if count <= LEAST:
+        return
     drop = max(count - MOST, 0)
     while (
         count - drop > LEAST

@@ -127,15 +127,7 @@ class Decide:
         cause: str,
         trace: str | None = None,
     ) -> Turn:
-        return Turn(
-            key=key,
-            customer=state,
-            now=now,
-            catalog=catalog,
-            cause=cause,
-            trace=trace,
-            assume_accepted=self.assume_accepted,
-        )
+        return Turn(key, state, now, catalog, cause, trace, assume_accepted=self.assume_accepted)
 
     def _event(
         self, key: str, state: Customer, item: Input, event: Event, now: int, catalog: Catalog

@@ -80,6 +80,8 @@ def _live(turn: Turn, entry: Entry) -> bool:
 
 def end_overdue(turn: Turn) -> None:
     """End the entries whose life is over, and send on those whose wait is."""
+    if not any(_over(entry, turn.now) for entry in turn.customer.entries):
+        return
     for entry in sorted(turn.customer.entries, key=lambda entry: entry.id):
         if 0 < entry.ends_at <= turn.now:
             end(turn, entry, "max_life", leaving=True)
@@ -100,6 +102,10 @@ def end_overdue(turn: Turn) -> None:
                 end(turn, entry, "past_date", values={"step": step.id})
             case _:
                 go_on(turn, entry, step.then)
+
+
+def _over(entry: Entry, now: int) -> bool:
+    return 0 < entry.ends_at <= now or 0 < entry.wake <= now
 
 
 def _lost(turn: Turn, entry: Entry, wait: Wait) -> bool:

@@ -6,8 +6,6 @@ within the turn, and what leaves: it is the only place that builds records.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator import ids
@@ -29,39 +27,72 @@ MAX_DERIVED = 32
 """Events that one record may derive; what goes beyond them starts nothing (``cascade``)."""
 
 
-@dataclass(slots=True)
 class Turn:
-    """See the module docstring. ``now`` is log time in epoch ms."""
+    """See the module docstring. ``now`` is log time in epoch ms.
 
-    key: str
-    customer: Customer
-    now: int
-    catalog: Catalog
-    cause: str
-    trace: str | None = None
-    assume_accepted: bool = False
-    scope: CustomerScope = field(init=False)
-    emits: list[Emit] = field(default_factory=list)
-    ready: list[Entry] = field(default_factory=list)
-    """Entries on their way: to be walked until they park."""
-    due: list[Entry] = field(default_factory=list)
-    """Entries at a send that is due now."""
-    derived: deque[Event] = field(default_factory=deque)
-    changed: set[str] = field(default_factory=set)
-    """Traits that changed and whose consequences have not been drawn yet."""
-    consent_changed: bool = False
-    flags_changed: bool = False
-    """A receipt changed what ``opened()`` and its like say."""
-    slots_freed: bool = False
-    vacated: bool = False
-    """A send that was scheduled is no longer: ``protected`` may end."""
-    reserved: list[Sent] = field(default_factory=list)
-    """Sends of this round, in the order in which they took their slots."""
-    _ordinal: int = 0
-    _derived_count: int = 0
+    One is made for each record, so it is made by hand: nothing but what must be new.
+    """
 
-    def __post_init__(self) -> None:
-        self.scope = CustomerScope(self.key, self.customer, self.catalog, self.now)
+    __slots__ = (
+        "_derived_count",
+        "_ordinal",
+        "assume_accepted",
+        "catalog",
+        "cause",
+        "changed",
+        "consent_changed",
+        "customer",
+        "derived",
+        "due",
+        "emits",
+        "flags_changed",
+        "key",
+        "now",
+        "ready",
+        "reserved",
+        "scope",
+        "slots_freed",
+        "trace",
+        "vacated",
+    )
+
+    def __init__(
+        self,
+        key: str,
+        customer: Customer,
+        now: int,
+        catalog: Catalog,
+        cause: str,
+        trace: str | None = None,
+        *,
+        assume_accepted: bool = False,
+    ) -> None:
+        self.key = key
+        self.customer = customer
+        self.now = now
+        self.catalog = catalog
+        self.cause = cause
+        self.trace = trace
+        self.assume_accepted = assume_accepted
+        self.scope = CustomerScope(key, customer, catalog, now)
+        self.emits: list[Emit] = []
+        self.ready: list[Entry] = []
+        """Entries on their way: to be walked until they park."""
+        self.due: list[Entry] = []
+        """Entries at a send that is due now."""
+        self.derived: list[Event] = []
+        self.changed: set[str] = set()
+        """Traits that changed and whose consequences have not been drawn yet."""
+        self.consent_changed = False
+        self.flags_changed = False
+        """A receipt changed what ``opened()`` and its like say."""
+        self.slots_freed = False
+        self.vacated = False
+        """A send that was scheduled is no longer: ``protected`` may end."""
+        self.reserved: list[Sent] = []
+        """Sends of this round, in the order in which they took their slots."""
+        self._ordinal = 0
+        self._derived_count = 0
 
     # -- context --------------------------------------------------------------------------------
 
