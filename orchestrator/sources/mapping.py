@@ -28,6 +28,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -135,6 +136,7 @@ def to_event(message: Message, kinds: IdentityKinds, origin: Origin, clock: Cloc
     return event
 
 
+@lru_cache(maxsize=1_024)  # a site says the same few names again and again
 def canonical_type(name: str) -> str:
     """Return the event type of a track name; empty if it has no letter or digit."""
     if _CANONICAL.fullmatch(name):

@@ -175,6 +175,15 @@ def call(port: int, seconds: float, connections: int, rate: float) -> dict[str, 
     return uvloop.run(main())
 
 
+def yardstick() -> float:
+    """Return the CPU-ms of a fixed piece of work: on a busy machine everything costs more of it."""
+    text = request(1, 80)
+    began = time.process_time()
+    for _ in range(2_000):
+        json.loads(text[text.index(b"{") :])
+    return (time.process_time() - began) * 1000
+
+
 def cpu(pid: int) -> dict[str, float]:
     """Return CPU seconds of a process, and of its main thread."""
     ticks = os.sysconf("SC_CLK_TCK")
@@ -200,13 +209,14 @@ def measure(pid: int, port: int, seconds: float, connections: int, rate: float) 
         str(connections),
         str(rate),
     ]
-    before = cpu(pid)
+    before, idle = cpu(pid), yardstick()
     said = subprocess.run(words, check=True, capture_output=True).stdout
     after = cpu(pid)
     found = json.loads(said)
     used = after["all"] - before["all"]
     return {
         **found,
+        "yardstick_ms": round((idle + yardstick()) / 2, 1),
         "cpu_ms_per_request": round(used / found["requests"] * 1000, 4),
         "main_thread_cpu_ms": round((after["main"] - before["main"]) / found["requests"] * 1000, 4),
         "per_cpu_second": round(found["requests"] / used, 1),
