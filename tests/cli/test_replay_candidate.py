@@ -227,3 +227,23 @@ def test_what_it_asks_for(run, recorded):
     assert run("replay")[0] == 2
     assert run("replay", "--candidate", str(recorded))[0] == 2
     assert run("replay", "--verify", "--since", "1")[0] == 2
+
+
+def test_a_life_that_the_candidate_never_sent(run, recorded, flags):
+    """Its merge lies nowhere in the log: the record is taken as it was, and its customer is listed."""
+    settings = load_settings(env={}, flags=flags)
+    topology, codec = Topology(settings), open_codec(settings)
+    topic = topology.name("timeline")
+    codec.prepare(topology.names("timeline"))
+    state = customers.encode(customers.Customer(first_seen=START))
+    absorb = Absorb(merge_id="m" * 32, loser="anon:1", state=state, state_version=1)
+    producer = Producer(producer_config(settings))
+    when = START + 10 * DAY
+    producer.produce(topic, codec.encode(absorb, topic), "bob", 0, timestamp=when)
+    assert producer.flush(30) == 0
+    found, text = compared(run, recorded, START)
+    (one,) = found["not_comparable"]
+    assert one["customer"] == "bob"
+    assert "took in a customer" in one["reason"]
+    assert "not comparable: 1 customers" in text
+    assert found["customers"] == []
