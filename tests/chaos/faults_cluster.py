@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from urllib.request import Request, urlopen
@@ -12,7 +13,9 @@ from faults_workers import a_worker
 from injected import Injected
 from toys import event
 
-OUTAGE_S = 60.0
+OUTAGES_S = (60.0, 60.0, 60.0, 60.0, 150.0)
+SAID = re.compile("waiting for the broker|Connection refused|partition died|Disconnected")
+"""What a worker says while no broker answers."""
 REGISTRY_AWAY_S = 4.0
 
 
@@ -30,11 +33,19 @@ def broker_kill(deployment: Deployment) -> Injected:
 
 
 def broker_outage(deployment: Deployment) -> Injected:
-    """The only broker is away for a minute."""
+    """The only broker is away for a minute and more: the workers wait or come again, and say so."""
+    seconds = deployment.random.choice(OUTAGES_S)
+    seen = {slot: len(deployment.log(slot)) for slot in deployment.workers}
     deployment.broker.stop()
-    time.sleep(OUTAGE_S)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        deployment.supervise()
+        time.sleep(1)
+    silent = [slot for slot, at in seen.items() if not SAID.search(deployment.log(slot)[at:])]
     deployment.broker.start()
-    return Injected(f"{OUTAGE_S:g} s")
+    if silent:
+        raise Violation(f"workers {silent} say nothing while the broker is away")
+    return Injected(f"{seconds:g} s")
 
 
 def registry_down(deployment: Deployment) -> Injected:
