@@ -175,8 +175,7 @@ class Processor(Generic[S]):
         if entry is None or entry.state.catalog != self.catalogs.ordinal:
             entry = self._current(key, now)
         self.counters.events += 1
-        if isinstance(item.record, Forget):
-            self.erasing = True
+        self.erasing |= isinstance(item.record, Forget)
         failed = self._attempt(
             key,
             entry,
