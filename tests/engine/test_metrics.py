@@ -14,13 +14,14 @@ from orchestrator.engine.ports import (
     ActionTally,
     DeadTally,
     DecisionTally,
+    MergeTally,
     Output,
     Snapshot,
     StateWrite,
     TaskId,
 )
 from orchestrator.engine.replay import Progress
-from orchestrator.records import Action
+from orchestrator.records import Action, Merge
 from orchestrator.stages.protocol import Emit
 
 SLOT = SimpleNamespace(id=TaskId("toy", 3))
@@ -50,6 +51,7 @@ def test_outputs_count_as_what_they_are():
             same,
             output(ActionTally("toy", "send", timer=False)),
             output(DeadTally("toy", "x")),
+            output(MergeTally()),
             output(None),
         ),
         0.02,
@@ -59,8 +61,9 @@ def test_outputs_count_as_what_they_are():
     )
     assert value("actions_total", channel="toy", kind="send") == 1
     assert value("dead_letters_total", role="toy", cause="x") == 1
-    assert value("transaction_records_sum", stage="toy") == 6
-    assert value("transaction_bytes_sum", stage="toy") == 5 * 5 + 3
+    assert value("merges_total", stage="toy") == 1
+    assert value("transaction_records_sum", stage="toy") == 7
+    assert value("transaction_bytes_sum", stage="toy") == 6 * 5 + 3
     assert value("transaction_seconds_count", stage="toy") == 1
 
 
@@ -98,6 +101,14 @@ def test_the_cause_of_an_action_tells_whether_a_timer_fired():
     )  # fmt: skip
     (late,) = encoder.encode([Emit(topic="actions", key="c", record=action, channel="email")], 17)
     assert late.tally == ActionTally("email", "send", timer=True)
+
+
+def test_a_merge_counts_where_it_was_found():
+    plain = SimpleNamespace(encode=lambda *_: b"x", write=lambda *_: [])
+    encoder = OutputEncoder(plain, plain, lambda logical, *_: logical, 1_000)
+    merge = Merge(merge_id="m", loser="a", winner="b", caused_by="e")
+    (found,) = encoder.encode([Emit(topic="timeline", key="a", record=merge)], 17)
+    assert found.tally == MergeTally()
 
 
 def test_a_tick_is_outstanding_until_it_has_been_consumed():

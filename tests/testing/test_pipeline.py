@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.ids import provisional_id
 from orchestrator.journeys import load_workspace
 from orchestrator.records import Action, Decision, Event
+from orchestrator.stages.identify.state import row_key
 from orchestrator.testing.pipeline import Pipeline
+from orchestrator.testing.simulation import simulate
 
 IDENTITY = Path(__file__).parents[1] / "scenarios" / "identity"
 
@@ -44,8 +47,32 @@ def test_what_two_identities_say_of_each_other_comes_back_to_identify(catalog):
     pipeline.append(viewed("e1", 1, id="anna", email="Anna@x.org"), 1)
     left = pipeline.append(viewed("e2", 2, email="anna@x.org"), 2)
     assert {output.emit.key for output in left} == {"anna"}
-    assert set(pipeline.identify.states) == {"id:anna", "email:anna@x.org"}
+    rows = {row_key("", identity) for identity in ("id:anna", "email:anna@x.org")}
+    assert set(pipeline.identify.states) == rows
     assert not pipeline.dead_letters
+
+
+def test_a_visitor_who_becomes_known_takes_his_life_along(catalog):
+    """Link, merge and the state that travels pass through both stages before the next event."""
+    pipeline = Pipeline(catalog)
+    pipeline.append(viewed("e1", 1, anonymous_id="x"), 1)
+    pipeline.append(viewed("e2", 2, id="anna", anonymous_id="x"), 2)
+    visitor = provisional_id("anonymous_id:x")
+    assert pipeline.decide.states[visitor].redirect == "anna"
+    assert pipeline.decide.states["anna"].merged == [visitor]
+    left = pipeline.append(viewed("e3", 3, anonymous_id="x"), 3)
+    assert {output.emit.key for output in left} == {"anna"}
+
+
+def test_simulate_counts_a_merged_customer_once(catalog):
+    events = [
+        viewed("e1", 1, anonymous_id="x"),
+        viewed("e2", 2, id="anna", anonymous_id="x"),
+        viewed("e3", 3, id="bert", anonymous_id="x"),
+    ]
+    tally = simulate(catalog, events)
+    assert (tally.events, tally.customers, tally.merges) == (3, 2, 1)
+    assert tally.dead_letters == {"known_customers": 1}
 
 
 def test_what_cannot_be_keyed_or_applied_is_a_dead_letter(catalog):

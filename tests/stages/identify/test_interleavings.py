@@ -259,3 +259,5 @@ def test_a_merge_that_meets_a_known_customer_elsewhere_is_refused_there():
     assert Owner(letter.winner, 0).known
     assert cluster.customer_of("email:e1") == "c1"
     assert cluster.customer_of("anonymous_id:x1") == "c2"
+    alarming = sum(slot.core.processor.dead_letters for slot, _ in cluster.tasks.values())
+    assert alarming == 0, "a shared identity never looks like a schema break"
