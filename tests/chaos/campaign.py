@@ -30,11 +30,11 @@ from tally import Tally
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.registry import Registry
 
-SERIES = 20
+SERIES = 25
 """Trials between two verdicts: what is compared grows with the log."""
 BUILDING = threading.Lock()
 """msgspec reads a struct's annotations at its first use, and crashes if two threads do so at once."""
-RATE = 100
+RATE = 50
 """Events a second: faults, not speed, are the point."""
 
 

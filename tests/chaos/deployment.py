@@ -130,7 +130,7 @@ class Deployment(Lab):
             if time.monotonic() > deadline:
                 logs = "\n".join(f"--- {s}\n{self.log(s)[-5000:]}" for s in self._ports)
                 raise Violation(f"never: {what}; exits {dict(self.exits)}\n{logs}")
-            time.sleep(0.1)
+            time.sleep(0.25)
 
     def healthy(self) -> bool:
         """Whether every worker says that it is ready, and together they run every partition."""

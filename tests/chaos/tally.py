@@ -85,7 +85,8 @@ class Tally:
             self.trials[name] += 1
             self.takeovers.setdefault(name, []).append(trial["takeover"])
         if line["violation"]:
-            self.violations.append(f"series {line['series']}: {line['violation']}")
+            first = line["violation"].splitlines()[0]
+            self.violations.append(f"series {line['series']}: {first}")
 
     def summary(self) -> str:
         """Return the figures by fault, then the last line: the verdict."""
