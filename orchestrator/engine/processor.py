@@ -259,8 +259,8 @@ class Processor(Generic[S]):
     def _input(self, record: LogRecord, decoded: Event | Link | Merge | Absorb | Forget) -> Input:
         if record.key is None:
             raise InputError("a record without a key", cause="no_key")
-        if not self.counters.events & SAMPLE:
-            self._check_partition(record)
+        if not self.counters.events & SAMPLE and not isinstance(decoded, Forget):
+            self._check_partition(record)  # an order to forget lies where its row is
         backfill, trace = self._tools.envelope.read(record.headers) if record.headers else _PLAIN
         return Input(
             key=record.key.decode(),
