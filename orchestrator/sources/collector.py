@@ -31,6 +31,7 @@ from orchestrator.observability.pages import pages
 from orchestrator.settings import Settings
 from orchestrator.sources import metrics
 from orchestrator.sources.access import WriteKeys, key_of_header
+from orchestrator.sources.bodies import read_body
 from orchestrator.sources.inbox_api import SHARED, InboxApi
 from orchestrator.sources.intake import MAX_BODY, Intake, Taken, key_of_body
 from orchestrator.sources.mapping import Kind, Origin
@@ -117,7 +118,7 @@ class Collector:
 
     async def _take(self, kind: Kind | None, request: web.Request) -> web.Response:
         received = self._wall()
-        body = await request.read()
+        body = await read_body(request)
         said = key_of_header(request.headers.get("Authorization", "")) or key_of_body(body)
         origin = self._keys.origin(said)
         if origin is None:

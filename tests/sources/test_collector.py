@@ -180,6 +180,21 @@ async def test_limits(site: Site) -> None:
     assert await site.events() == []
 
 
+async def test_a_body_that_does_not_come_holds_nobodys_room(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """408, and its bytes are not counted as on their way any more."""
+    monkeypatch.setattr("orchestrator.sources.bodies.READ_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(site.url.rpartition(":")[2]))
+    head = "POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n{"
+    writer.write(head.encode())
+    assert b" 408 " in await reader.readline()
+    writer.close()
+    monkeypatch.setattr("orchestrator.sources.collector.MAX_IN_FLIGHT", 400_000)
+    status, _ = await site.post("/v1/track", track())
+    assert status == 200
+
+
 async def test_what_is_no_json_is_a_dead_letter(site: Site) -> None:
     """Said to the caller, and kept for the operator."""
     status, _ = await site.post("/v1/batch", b"{nonsense")

@@ -18,6 +18,7 @@ from orchestrator.errors import InputError
 from orchestrator.observability import get_logger
 from orchestrator.records import Event
 from orchestrator.sources import metrics
+from orchestrator.sources.bodies import read_body
 from orchestrator.sources.identities import IdentityKinds
 from orchestrator.sources.intake import Intake, Refusal, Taken
 from orchestrator.sources.mapping import Origin
@@ -70,7 +71,7 @@ class WebhookApi:
         hook = self._hooks.get(name)
         if hook is None:
             raise web.HTTPNotFound(text="no such webhook: it needs a mapping, and its settings")
-        body, query = await request.read(), request.rel_url.raw_query_string
+        body, query = await read_body(request), request.rel_url.raw_query_string
         headers = {key.lower(): request.headers.getall(key) for key in request.headers}
         try:
             await hook.provider.prepare(body)
