@@ -135,6 +135,7 @@ def unite(into: Customer, other: Customer, merge_id: str, catalog: Catalog) -> s
     for name in other.truths:
         into.truths[name] = True
     _latest(into.absences, other.absences)
+    _latest(into.silences, other.silences)
     _latest(into.ever, other.ever)
     for name, due in other.scheduled.items():
         into.scheduled[name] = min(due, into.scheduled.get(name, due))

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.stages.decide import consent, entries, lifecycle, receipts, seen, traits
+from orchestrator.stages.decide import (
+    consent,
+    entries,
+    lifecycle,
+    receipts,
+    seen,
+    silences,
+    traits,
+)
 from orchestrator.stages.decide.concerns import concern_of
 from orchestrator.stages.decide.entries import enter
 from orchestrator.stages.decide.event_time import event_time
@@ -70,8 +78,8 @@ def _take(turn: Turn, event: Event, *, fresh: bool, silent: bool, record_late: b
     if concern is not None and (not silent or record_late):
         started |= dict.fromkeys(concern.entries, occurrence)
     if concern is not None and not silent:
-        for name, span in concern.absences:  # a silence begins anew with each event
-            turn.customer.absences[name] = turn.calendar.add(turn.now, span)
+        for name, span in concern.absences:
+            silences.arm(turn, name, turn.now, span)
     _react(turn, occurrence)
     for name in sorted(started):
         enter(turn, turn.catalog.journeys[name], started[name])

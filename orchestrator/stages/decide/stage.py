@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 from orchestrator import ids
 from orchestrator.errors import InputError
 from orchestrator.records import Absorb, Event, Forget, Link, Merge, Model
-from orchestrator.stages.decide import forgetting, merging, order, timers, trimming
+from orchestrator.stages.decide import forgetting, merging, order, silences, timers, trimming
 from orchestrator.stages.decide import state as states
 from orchestrator.stages.decide import switch as switching
 from orchestrator.stages.decide.concerns import concern_of, moves_entries
@@ -106,8 +106,8 @@ class Decide:
         A timer that raises is dead-lettered and must not stop its partition (``GivesUp``).
         """
         turn = self._turn(key, state, now, catalog, ids.timer_cause(now))
-        for timed in (state.absences, state.scheduled):
-            timers.due_names(timed, now)
+        silences.over(state, now)
+        timers.due_names(state.scheduled, now)
         for entry in list(state.entries):
             if timers.is_due(entry, now):
                 end(turn, entry, "error")
@@ -193,7 +193,7 @@ def _fire(turn: Turn) -> None:
         order.update_lifecycle(turn)
         started = rising(turn, all_of_them=True)
     timers.fire_entries(turn)
-    started += timers.due_names(customer.absences, turn.now)
+    started += silences.over(customer, turn.now)
     started += timers.due_names(customer.scheduled, turn.now)
     for name in sorted(set(started)):
         journey = turn.catalog.journeys.get(name)

@@ -247,6 +247,8 @@ class Customer(Struct, array_like=True, omit_defaults=True):
     decided for them before."""
     winner_seen: int = 0
     """When the customer of ``redirect`` was first seen, by identity: part of its rank."""
+    silences: dict[str, int] = {}
+    """Since when the silences of ``absences`` last that are counted in days: a zone may change."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from orchestrator import ids
 from orchestrator.expressions.durations import Duration
 from orchestrator.stages.catalog import Choose, Send, Wait, WaitFor
-from orchestrator.stages.decide import lifecycle, waits, whens
+from orchestrator.stages.decide import lifecycle, silences, waits, whens
 from orchestrator.stages.decide.entries import cancel_pending, end
 from orchestrator.stages.decide.following import next_surviving, same_step
 from orchestrator.stages.decide.reactions import recheck
+from orchestrator.stages.decide.scope import CustomerScope
 from orchestrator.stages.decide.steps import go_on
 from orchestrator.stages.decide.timers import end_overdue
 from orchestrator.stages.decide.trait_values import last_key
+from orchestrator.stages.decide.wakes import rearm
 
 if TYPE_CHECKING:
     from orchestrator.stages.catalog import Catalog, EntryRule, Journey, Step
@@ -37,6 +39,8 @@ def switch(turn: Turn, old: Catalog) -> None:
         turn.changed.add("lifecycle")
     whens.record(turn)
     _absences(turn, old)
+    if CustomerScope(turn.key, turn.customer, old, turn.now).calendar is not turn.calendar:
+        rearm(turn, zone=True)
     _existing(turn, old)
     bring_entries(turn)
     for entry in turn.customer.entries:
@@ -158,7 +162,7 @@ def _absences(turn: Turn, old: Catalog) -> None:
     for name in list(absences):
         journey = turn.catalog.journeys.get(name)
         if journey is None or journey.entry.absence_of is None:
-            del absences[name]
+            silences.disarm(turn.customer, name)
     for name in _absent(turn):
         rule = turn.catalog.journeys[name].entry
         before = old.journeys.get(name)
@@ -173,27 +177,29 @@ def _absences(turn: Turn, old: Catalog) -> None:
 
 
 def _arm(turn: Turn, name: str, rule: EntryRule) -> None:
-    due = _silent_until(turn, rule)
-    if due is None:
-        turn.customer.absences.pop(name, None)
-    elif due > turn.now:
-        turn.customer.absences[name] = due
+    since = _silent_since(turn, rule)
+    if since is None:
+        silences.disarm(turn.customer, name)
+        return
+    span = rule.absence_for or Duration()
+    if turn.calendar.add(since, span) > turn.now:
+        silences.arm(turn, name, since, span)
     elif rule.existing:
         turn.customer.scheduled[name] = turn.now + 1 + _pace(turn, name)
 
 
 def _rearm(turn: Turn, name: str, rule: EntryRule) -> None:
     """A silence under way gets its new length; one that is over by now ends paced."""
-    due = _silent_until(turn, rule)
-    if due is not None:
+    since = _silent_since(turn, rule)
+    if since is not None:
         earliest = turn.now + 1 + _pace(turn, name)
-        turn.customer.absences[name] = due if due > turn.now else earliest
+        silences.arm(turn, name, since, rule.absence_for or Duration(), earliest)
 
 
-def _silent_until(turn: Turn, rule: EntryRule) -> int | None:
-    """Return when the silence since the last known event is long enough; None = none is known."""
+def _silent_since(turn: Turn, rule: EntryRule) -> int | None:
+    """Return when the last event was whose silence counts; None = none is known."""
     last = turn.customer.profile.traits.get(last_key(rule.absence_of or ""))
-    return None if last is None else turn.calendar.add(last.at, rule.absence_for or Duration())
+    return None if last is None else last.at
 
 
 def _absent(turn: Turn) -> list[str]:

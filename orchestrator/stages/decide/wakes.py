@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.stages.catalog import Wait, WaitFor
-from orchestrator.stages.decide import waits
+from orchestrator.stages.decide import silences, waits
 from orchestrator.stages.decide.pipeline import suppression_covers
 from orchestrator.stages.decide.variants import variants_of
 
@@ -34,9 +34,12 @@ def _reads(turn: Turn, expression: Expression | None) -> bool:
     return expression is not None and not expression.references.traits.isdisjoint(turn.changed)
 
 
-def rearm(turn: Turn) -> None:
-    """Compute anew the instants that depend on what changed."""
-    zone = zone_changed(turn)
+def rearm(turn: Turn, *, zone: bool | None = None) -> None:
+    """Compute anew the instants that depend on what changed, or on a zone that did."""
+    if zone is None:
+        zone = zone_changed(turn)
+    if zone:
+        silences.rearm(turn)
     for entry in list(turn.customer.entries):
         place = turn.place_of(entry)
         if place is None:
