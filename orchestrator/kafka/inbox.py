@@ -52,6 +52,7 @@ class InboxTable:
         )
         self._inboxes: dict[str, Inbox] = {}
         self._marks: dict[str, dict[str, int]] = {}
+        self._removals: dict[str, int] = {}
         self._watchers: dict[str, list[Callable[[], object]]] = {}
         self._reached: dict[int, int] = {}
         self._moved = threading.Condition()
@@ -111,6 +112,11 @@ class InboxTable:
             return None
         messages = [_marked(one, marks.get(one.action_id)) for one in inbox.messages]
         return Inbox(customer_id=customer_id, messages=messages)
+
+    def removals(self, customer_id: str) -> int:
+        """Return how often the customer's inbox was removed: they asked to be forgotten."""
+        with self._moved:
+            return self._removals.get(customer_id, 0)
 
     def marks(self, customer_id: str) -> Sequence[str]:
         """Return the ids of the actions that have a read mark of their own."""
@@ -186,6 +192,7 @@ class InboxTable:
             self._inboxes[customer_id] = inbox
         elif message.value() is None:
             self._inboxes.pop(customer_id, None)
+            self._removals[customer_id] = self._removals.get(customer_id, 0) + 1
 
     def _take_mark(self, customer_id: str, action_id: str, inbox: Inbox | None) -> None:
         if inbox and inbox.messages and (read_at := inbox.messages[0].read_at):

@@ -90,7 +90,7 @@ def _inapp(table: InboxTable) -> Sender:
     # The former owner's last inboxes must be in sight before the first one is written here.
     if not table.catch_up(START_S):
         raise TransactionFailed("the inbox topic cannot be read to its end")
-    return Inapp(table.get)
+    return Inapp(table.get, table.removals)
 
 
 def _check_topic(settings: Settings, topic: str) -> None:

@@ -73,3 +73,17 @@ async def test_what_was_written_and_not_yet_read_back_is_kept():
     fourth = (await sender.send(sent(4))).inbox
     assert fourth
     assert len(fourth.messages) == 4
+
+
+async def test_a_removed_inbox_is_not_brought_back_from_memory():
+    """The customer was forgotten; what this writer had put there before must not return."""
+    removals = [0]
+    sender = InappSender(lambda _: None, lambda _: removals[0])
+    await sender.send(sent(1))
+    removals[0] = 1
+    anew = (await sender.send(sent(2))).inbox
+    more = (await sender.send(sent(3))).inbox
+    assert anew
+    assert more
+    assert [one.action_id for one in anew.messages] == ["a2"]
+    assert [one.action_id for one in more.messages] == ["a3", "a2"]

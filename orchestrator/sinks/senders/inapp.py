@@ -21,22 +21,27 @@ class InappSender:
 
     ``read`` gives a customer's inbox as it stands on the topic; what this writer has put there
     itself and not yet read back is remembered, so that two messages in a row never lose the first.
+    ``removals`` counts how often a customer's inbox was removed: what was remembered before is void.
     """
 
-    def __init__(self, read: Callable[[str], Inbox | None]) -> None:
+    def __init__(
+        self,
+        read: Callable[[str], Inbox | None],
+        removals: Callable[[str], int] = lambda _: 0,
+    ) -> None:
         self._read = read
-        self._written: dict[str, Inbox] = {}
+        self._removals = removals
+        self._written: dict[str, tuple[Inbox, int]] = {}
 
     async def send(self, order: Order) -> Accepted:
         """Lay the message on top of the customer's inbox; see ``Sender``."""
         customer_id = order.action.customer_id
-        seen = self._read(customer_id)
-        written = self._written.get(customer_id)
-        if written and seen and covers(seen, written):
-            del self._written[customer_id]
+        seen, removals = self._read(customer_id), self._removals(customer_id)
+        written, before = self._written.get(customer_id, (None, removals))
+        if written and (before != removals or (seen and covers(seen, written))):
             written = None
         inbox = with_message(merged(seen, written, customer_id), order)
-        self._written[customer_id] = inbox
+        self._written[customer_id] = inbox, removals
         return Accepted(inbox=inbox)
 
 
