@@ -23,9 +23,11 @@ from msgspec.structs import asdict
 
 from orchestrator.codec.event import read_event
 from orchestrator.codec.event_writer import Unusual, write_event
+from orchestrator.codec.record_writer import record_writer
 from orchestrator.codec.wire import PREFIX_BYTES
 from orchestrator.errors import DecodeError, InputError
 from orchestrator.records import (
+    Action,
     Candidate,
     CatalogSwitch,
     Decision,
@@ -43,6 +45,8 @@ _NESTED: dict[type, tuple[str, type[Struct]]] = {
     Decision: ("candidates", Candidate),
     Inbox: ("messages", InboxMessage),
 }
+_FREQUENT = frozenset({Event, Decision, Action})
+"""Written by hand, as their cost counts."""
 # What broken bytes make the reader raise: too short, a bad index, bad UTF-8, a bad length.
 _BROKEN = (EOFError, IndexError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 _UNWRITABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
@@ -100,17 +104,17 @@ def encoder(record: type[Record]) -> Callable[[Any, bytes], bytes]:
             ) from error
         return out.getvalue()
 
-    return _event_encoder(encode) if record is Event else encode
+    if record not in _FREQUENT:
+        return encode
+    by_hand = write_event if record is Event else record_writer(schema)
 
-
-def _event_encoder(general: Callable[[Any, bytes], bytes]) -> Callable[[Any, bytes], bytes]:
-    def encode(event: Event, prefix: bytes) -> bytes:
+    def encode_by_hand(item: Any, prefix: bytes) -> bytes:
         try:
-            return write_event(event, prefix)
+            return by_hand(item, prefix)
         except (Unusual, UnicodeEncodeError):
-            return general(event, prefix)
+            return encode(item, prefix)
 
-    return encode
+    return encode_by_hand
 
 
 def decoder(writer: str) -> Decode:

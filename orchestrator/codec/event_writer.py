@@ -7,6 +7,7 @@ caller lets ``fastavro`` judge it. A test holds the two writers against each oth
 from __future__ import annotations
 
 from struct import Struct
+from typing import Any
 
 from orchestrator.records import Event
 
@@ -27,29 +28,28 @@ def write_event(event: Event, prefix: bytes) -> bytes:
         Unusual: Ask ``fastavro``.
     """
     out = bytearray(prefix)
-    _text(out, event.event_id)
-    _text(out, event.type)
-    _long(out, event.occurred_at)
-    identities = event.identities
+    write_text(out, event.event_id)
+    write_text(out, event.type)
+    write_long(out, event.occurred_at)
+    identities, properties = _plain(event.identities), _plain(event.properties)
     if identities:
-        _long(out, len(identities))
+        write_long(out, len(identities))
         for name, value in identities.items():
-            _text(out, name)
-            _text(out, value)
+            write_text(out, name)
+            write_text(out, value)
     out.append(0)
-    _text(out, event.source)
-    properties = event.properties
+    write_text(out, event.source)
     if properties:
-        _long(out, len(properties))
+        write_long(out, len(properties))
         for name, property_ in properties.items():
-            _text(out, name)
+            write_text(out, name)
             kind = type(property_)
             if kind is str:
                 out.append(8)
-                _text(out, property_)
+                write_text(out, property_)
             elif kind is int:
                 out.append(4)
-                _long(out, property_)
+                write_long(out, property_)
             elif kind is float:
                 out.append(6)
                 out += _double(property_)
@@ -63,7 +63,14 @@ def write_event(event: Event, prefix: bytes) -> bytes:
     return bytes(out)
 
 
-def _text(out: bytearray, text: object) -> None:
+def _plain(mapping: dict[str, Any]) -> dict[str, Any]:
+    if type(mapping) is not dict:
+        raise Unusual
+    return mapping
+
+
+def write_text(out: bytearray, text: object) -> None:
+    """Write a length and UTF-8."""
     if type(text) is not str:
         raise Unusual
     data = text.encode()
@@ -71,11 +78,11 @@ def _text(out: bytearray, text: object) -> None:
     if size < _SHORT:
         out.append(size << 1)
     else:
-        _long(out, size)
+        write_long(out, size)
     out += data
 
 
-def _long(out: bytearray, number: object) -> None:
+def write_long(out: bytearray, number: object) -> None:
     """Write a zigzag varint."""
     if type(number) is not int or not -_MOST <= number < _MOST:
         raise Unusual

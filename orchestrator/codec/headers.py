@@ -36,6 +36,7 @@ Headers = list[tuple[str, bytes]]
 SPEC_VERSION = b"1.0"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+DAY_MS = 86_400_000
 BACKFILL = ("backfill", b"true")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -149,11 +150,19 @@ def _identity(  # noqa: C901, PLR0911, PLR0912 - a table of all records
 
 @lru_cache(maxsize=4_096)  # under load many records are of one instant
 def _iso(at: int) -> str | None:
-    try:
-        instant = EPOCH + timedelta(milliseconds=at)
-    except OverflowError:
+    day, rest = divmod(at, DAY_MS)
+    if (date := _date(day)) is None:
         return None  # times come from outside: not every long is a date
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, ms = divmod(rest, 1000)
+    return f"{date}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{ms:03}Z"
+
+
+@lru_cache(maxsize=64)
+def _date(day: int) -> str | None:
+    try:
+        return (EPOCH + timedelta(days=day)).date().isoformat()
+    except OverflowError:
+        return None
 
 
 def _millis(text: str) -> int | None:

@@ -9,14 +9,15 @@ import pytest
 from fastavro import schemaless_reader, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from orchestrator.codec import wire
 from orchestrator.codec.avro import RECORD_TYPES, decoder, encoder, own_schema, schema_text
 from orchestrator.codec.event import read_event
 from orchestrator.codec.event_writer import write_event
+from orchestrator.codec.record_writer import record_writer
 from orchestrator.errors import DecodeError, InputError
-from orchestrator.records import Candidate, Decision, Event, Inbox, InboxMessage
+from orchestrator.records import Action, Candidate, Decision, Event, Inbox, InboxMessage
 from tests.codec.samples import SAMPLES
 
 LONG = st.integers(-(2**63), 2**63 - 1)
@@ -96,10 +97,51 @@ def test_the_writer_made_for_events_writes_what_fastavro_writes(record):
     assert write_event(record, PREFIX) == PREFIX + out.getvalue()
 
 
+ACTION = next(one for one in SAMPLES if isinstance(one, Action))
+
+
+@given(
+    DECISIONS
+    | st.builds(
+        replace,
+        st.just(ACTION),
+        content=st.dictionaries(TEXT, VALUE, max_size=4),
+        address=st.none() | TEXT,
+        expires_at=LONG,
+    )
+)
+def test_the_writer_made_from_a_schema_writes_what_fastavro_writes(record):
+    fields = asdict(record)
+    if isinstance(record, Decision):
+        fields["candidates"] = [asdict(one) for one in record.candidates]
+    out = BytesIO()
+    schemaless_writer(out, own_schema(type(record)), fields)
+    assert record_writer(own_schema(type(record)))(record, PREFIX) == PREFIX + out.getvalue()
+    assert ENCODE[type(record)](record, PREFIX) == PREFIX + out.getvalue()
+
+
 class Text(str):
     """A subclass, as some libraries return."""
 
     __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    "odd", [Text("x"), 2**63, -(2**63) - 1, "\ud800", [1], {"a": 1}, 1.5], ids=repr
+)
+def test_what_the_writer_made_from_a_schema_leaves_to_fastavro(odd):
+    """Refused with the same words, or written with the same bytes."""
+    for name in ("kind", "priority", "decided_at", "address", "template", "content"):
+        action = replace(ACTION, **{name: {"p": odd} if name == "content" else odd})
+        out = BytesIO()
+        try:
+            schemaless_writer(out, own_schema(Action), asdict(action))
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            with pytest.raises(InputError) as refused:
+                ENCODE[Action](action, PREFIX)
+            assert refused.value.cause == "unencodable"
+        else:
+            assert ENCODE[Action](action, PREFIX) == PREFIX + out.getvalue()
 
 
 @pytest.mark.parametrize(
