@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -43,6 +44,7 @@ from orchestrator.settings import load_settings
 from orchestrator.stages.decide import Decide
 
 PARTITIONS = 4
+WARM_STEP = 200_000
 PORTION = 500
 """Records of one delivery."""
 
@@ -152,11 +154,13 @@ def measure(count: int, customers: int, journeys: int, warm: int = 0) -> dict[st
         workspace = workload.workspace(folder / "workspace", journeys)
         bench = Bench(workspace, folder / "stores")
         stream = workload.events(warm + count, customers, journeys=journeys)
-        bench.run(bench.chunks(next(stream) for _ in range(warm)))
+        while warm > 0:
+            bench.run(bench.chunks(islice(stream, min(warm, WARM_STEP))))
+            warm -= WARM_STEP
         log = bench.chunks(stream)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS, 10, 10)
+        gc.set_threshold(YOUNG_OBJECTS, 10, 10)  # as the worker does
         began, wall = time.process_time(), time.perf_counter()
         left = bench.run(log)
         cpu, wall = time.process_time() - began, time.perf_counter() - wall
@@ -175,18 +179,28 @@ def measure(count: int, customers: int, journeys: int, warm: int = 0) -> dict[st
     }
 
 
+FLAT = ((10_000, 1), (100_000, 1), (1_000_000, 1), (100_000, 10), (100_000, 100))
+"""(customers, journeys) over which the cost of an event shall be the same."""
+
+
 def main() -> None:
-    """Measure one case, or what flatness is about."""
+    """Measure one case, or what flatness is about; one JSON object a line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200_000)
     parser.add_argument("--customers", type=int, default=100_000)
     parser.add_argument("--journeys", type=int, default=1)
-    parser.add_argument("--warm", type=int, default=0)
+    parser.add_argument("--warm", type=int, default=0, help="events that are not measured")
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument(
+        "--flat", action="store_true", help="10 k to 1 M customers, 1 to 100 journeys"
+    )
     given = parser.parse_args()
+    cases = [(given.customers, given.journeys, given.warm)]
+    if given.flat:  # every customer is known by then, mostly
+        cases = [(customers, journeys, 2 * customers) for customers, journeys in FLAT]
     for _ in range(given.runs):
-        row = measure(given.count, given.customers, given.journeys, given.warm)
-        print(json.dumps(row), flush=True)
+        for customers, journeys, warm in cases:
+            print(json.dumps(measure(given.count, customers, journeys, warm)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,103 +1,56 @@
 """The product's row: the example workspace on as many events, by the worker that operators run.
 
 The events lie on the timeline before the worker starts, so the figure is one stage's: Avro in, seed
-journey, caps, gap, quiet hours, consent and traits, Avro out. What was decided is then held against
-a rerun of the log by the pure stage (``replay --verify``): byte for byte, states included.
+journey, waits, caps, gap, quiet hours, consent and traits, Avro out, exactly once. They tell of two
+weeks, and time is the log's. What was decided is then held against ``simulate`` over the same events,
+decision by decision, and all states against a rerun of the log (``replay --verify``), byte for byte.
 """
 
 from __future__ import annotations
 
-import random
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import msgspec
+import workload
 from confluent_kafka import Producer
 
 from orchestrator.cli.replay import audit
 from orchestrator.codec.opening import open_codec
+from orchestrator.journeys import load_workspace
 from orchestrator.kafka.clients import producer_config
+from orchestrator.kafka.reading import read_partition
 from orchestrator.kafka.topics import Topology
-from orchestrator.records import Event
+from orchestrator.records import Decision
 from orchestrator.testing.broker import Broker
+from orchestrator.testing.simulation import simulate
 from orchestrator.testing.stack import Stack
 
 ROW = "ours_product"
-EXAMPLE = Path(__file__).parents[3] / "deploy" / "example"
+END = workload.BEGIN + workload.SPAN_MS + 4 * 86_400_000
+"""Waits and deferred sends of the last day have come due by then."""
 LINE = 'orchestrator_inputs_total{kind="events",stage="decide"}'
-KINDS = (
-    ["feature.used"] * 34
-    + ["pricing.viewed"] * 10
-    + ["trial.started"] * 8
-    + ["customer.updated"] * 6
-    + ["message.opened"] * 2
-    + ["consent.granted"] * 8
-    + ["subscription.started"]
-)
-
-
-def events(count: int, customers: int, seed: int = 1) -> Any:
-    """Yield (key, event); a customer's first one tells who he is."""
-    rnd, known = random.Random(seed), set()
-    now = int(time.time() * 1000)
-    for _ in range(count):
-        customer = f"c{rnd.randrange(customers):07d}"
-        kind = rnd.choice(KINDS) if customer in known else "customer.updated"
-        known.add(customer)
-        properties: dict[str, Any] = {}
-        match kind:
-            case "customer.updated":
-                properties = {
-                    "country": rnd.choice(["DE", "FR", "US"]),
-                    "email": f"{customer}@example.com",
-                    "timezone": "Europe/Berlin",
-                }
-            case "feature.used":
-                properties = {"feature": f"f{rnd.randrange(20)}"}
-            case "pricing.viewed":
-                properties = {"plan": "pro"}
-            case "subscription.started":
-                properties = {"plan": "pro", "amount": 49.0}
-            case "consent.granted":
-                properties = {"category": "education"}
-            case "message.opened":
-                properties = {"action_id": f"{rnd.getrandbits(128):032x}"}
-        yield (
-            customer.encode(),
-            Event(
-                event_id=f"{rnd.getrandbits(128):032x}",
-                type=kind,
-                occurred_at=now,
-                identities={"account_id": customer},
-                source="bench",
-                properties=properties,
-            ),
-        )
 
 
 def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, Any]:
     """Measure; return a row like the peers'."""
-    settings = {"topics": {"prefix": "bench", "partitions": run.PARTITIONS}}
-    with Stack(EXAMPLE, broker=broker, settings={**settings, "worker": ASSUMED}) as stack:
-        topology, codec = Topology(stack.settings), open_codec(stack.settings)
-        timeline = topology.name("timeline")
-        codec.prepare({timeline: "timeline"})
-        producer = Producer(producer_config(stack.settings))
-        for key, event in events(count, customers):
-            producer.produce(timeline, codec.encode(event, timeline), key)
-            while len(producer) > 50_000:
-                producer.poll(0.1)
-        producer.flush(300)
+    settings = {
+        "topics": {"prefix": f"bench{time.time_ns()}", "partitions": run.PARTITIONS},
+        "worker": {"assume_accepted": True},
+    }
+    with Stack(workload.EXAMPLE, clock="log", broker=broker, settings=settings) as stack:
+        _preload(stack, count, customers, run.PARTITIONS)
         role = stack.start("worker")
         _pin(role.process.pid, int(run.SUT_CORE))
         stack.wait_ready("worker", f"{stack.worker_url}/readyz", 120)
         samples = [(0.0, 0.0, 0.0)]
         while samples[-1][0] < count:
-            samples.append(
-                (_applied(stack.worker_url), run.cpu_seconds(role.process.pid), time.monotonic())
-            )
+            cpu = run.cpu_seconds(role.process.pid)
+            samples.append((applied(stack.worker_url), cpu, time.monotonic()))
             time.sleep(0.25)
         rss = run.peak_rss_mb(role.process.pid)
         stack.stop("worker")
@@ -106,6 +59,7 @@ def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, 
         span = max(1.0, high[0] - low[0])
         with tempfile.TemporaryDirectory() as folder:
             found = audit(stack.settings, "decide", Path(folder))
+        decided, simulated = _decided(stack), _simulated(count, customers)
         return {
             "entrant": ROW,
             "events": count,
@@ -113,14 +67,58 @@ def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, 
             "ev_s": round(span / max(0.01, high[2] - low[2])),
             "sut_core_share": round((high[1] - low[1]) / max(0.01, high[2] - low[2]), 2),
             "peak_rss_mb": round(rss),
-            "decisions": sum(found.matched.values()),
-            "decisions_ok": found.sound,
+            "decisions": decided.total(),
+            "decisions_ok": decided == simulated and found.sound,
             "state_ok": found.sound,
             "states": found.states,
         }
 
 
-ASSUMED = {"assume_accepted": True}
+def _preload(stack: Stack, count: int, customers: int, partitions: int) -> None:
+    codec, timeline = open_codec(stack.settings), Topology(stack.settings).name("timeline")
+    codec.prepare({timeline: "timeline"})
+    producer = Producer(producer_config(stack.settings))
+    for key, event in workload.events(count, customers):
+        value = codec.encode(event, timeline)
+        producer.produce(timeline, value, key, timestamp=event.occurred_at)
+        while len(producer) > 50_000:
+            producer.poll(0.1)
+    for partition in range(partitions):  # a tick: time has come this far
+        producer.produce(timeline, partition=partition, timestamp=END)
+    producer.flush(300)
+
+
+def _decided(stack: Stack) -> Counter[bytes]:
+    """Return the decisions that readers of committed records find."""
+    codec, topology = open_codec(stack.settings), Topology(stack.settings)
+    topic = topology.name("decisions")
+    codec.prepare({topic: "decisions"})
+    return Counter(
+        _same(codec.decode(message.value() or b""))
+        for partition in range(topology.partitions("decisions"))
+        for message in read_partition(stack.settings, topic, partition, 0)
+    )
+
+
+def _simulated(count: int, customers: int) -> Counter[bytes]:
+    """Return the decisions of ``simulate`` over the same events."""
+    found: Counter[bytes] = Counter()
+    catalog = load_workspace(workload.EXAMPLE).catalog
+    if catalog is None:
+        raise SystemExit(f"{workload.EXAMPLE} does not compile")
+
+    def take(output: Any) -> None:
+        if isinstance(output.emit.record, Decision):
+            found[_same(output.emit.record)] += 1
+
+    simulate(
+        catalog, (event for _, event in workload.events(count, customers)), until=END, each=take
+    )
+    return found
+
+
+def _same(record: Any) -> bytes:
+    return msgspec.json.encode(record, order="deterministic")
 
 
 def _pin(pid: int, core: int) -> None:
@@ -129,7 +127,8 @@ def _pin(pid: int, core: int) -> None:
     pin(pid, core)
 
 
-def _applied(url: str) -> float:
+def applied(url: str) -> float:
+    """Return how many events the decide stage has applied, as its metrics say."""
     with urlopen(f"{url}/metrics", timeout=30) as answer:  # noqa: S310 - our own address
         for line in answer.read().decode().splitlines():
             if line.startswith(LINE):

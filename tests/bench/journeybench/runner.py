@@ -54,9 +54,14 @@ def _states(check: Any, job_stage: Any) -> Any:
 
 
 def pin(pid: int, core: int) -> None:
-    """Keep a process and all its threads on one core."""
+    """Keep a process and all its threads on one core; ``JB_NICE`` lifts it above what else runs."""
+    nice = os.environ.get("JB_NICE")
+    if nice:
+        Path(f"/proc/{pid}/autogroup").write_text(nice)
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(task.name), {core})
+        if nice:
+            os.setpriority(os.PRIO_PROCESS, int(task.name), int(nice))
 
 
 def installed(run: Any, name: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,10 @@ from typing import Any
 from orchestrator.records import Event
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "example"
+BEGIN = 1_772_532_000_000
+"""2026-03-03T10:00Z, a Tuesday."""
+SPAN_MS = 14 * 86_400_000
+"""As long as the opponents' log: waits end, sends come out of quiet hours, caps and gaps fill."""
 KINDS = (
     ["feature.used"] * 34
     + ["pricing.viewed"] * 10
@@ -47,23 +50,27 @@ def workspace(folder: Path, journeys: int) -> Path:
 
 
 def events(
-    count: int, customers: int, seed: int = 1, journeys: int = 1
+    count: int,
+    customers: int,
+    seed: int = 1,
+    journeys: int = 1,
+    begin: int = BEGIN,
+    span_ms: int = SPAN_MS,
 ) -> Iterator[tuple[bytes, Event]]:
-    """Yield (key, event); a customer's first one tells who he is."""
+    """Yield (key, event) in the order of time; a customer's first one tells who he is."""
     rnd, known = random.Random(seed), set()
-    now = int(time.time() * 1000)
-    for _ in range(count):
+    for number in range(count):
         customer = f"c{rnd.randrange(customers):07d}"
         kind = rnd.choice(KINDS) if customer in known else "customer.updated"
         known.add(customer)
-        if kind == "trial.started" and journeys > 1 and (number := rnd.randrange(journeys)):
-            kind = f"trial{number}.started"
+        if kind == "trial.started" and journeys > 1 and (at := rnd.randrange(journeys)):
+            kind = f"trial{at}.started"
         yield (
             customer.encode(),
             Event(
                 event_id=f"{rnd.getrandbits(128):032x}",
                 type=kind,
-                occurred_at=now,
+                occurred_at=begin + span_ms * number // count,
                 identities={"account_id": customer},
                 source="bench",
                 properties=_properties(kind, customer, rnd),
