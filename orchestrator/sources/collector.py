@@ -88,6 +88,7 @@ class Collector:
             *batches,
             web.post("/v1/m", _let_go),
             web.post("/v1/webhooks/{name}", self._bounded(self._webhooks.take)),
+            web.head("/v1/webhooks/{name}", self._webhooks.known),
             web.get("/healthz", self._health),
             *pages(self._waiting),
         ]

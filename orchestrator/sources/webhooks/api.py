@@ -65,12 +65,15 @@ class WebhookApi:
         self._log_clock = log_clock
         self._seen = Seen()
 
+    async def known(self, request: web.Request) -> web.Response:
+        """``HEAD /v1/webhooks/NAME``: by it Intercom looks whether an address is one."""
+        self._hook(request.match_info["name"])
+        return web.Response()
+
     async def take(self, request: web.Request) -> web.Response:
         """``POST /v1/webhooks/NAME``."""
         name, received = request.match_info["name"], self._wall()
-        hook = self._hooks.get(name)
-        if hook is None:
-            raise web.HTTPNotFound(text="no such webhook: it needs a mapping, and its settings")
+        hook = self._hook(name)
         body, query = await read_body(request), request.rel_url.raw_query_string
         headers = {key.lower(): request.headers.getall(key) for key in request.headers}
         try:
@@ -98,6 +101,12 @@ class WebhookApi:
             "refused": taken.refused,
         }
         return web.Response(body=msgspec.json.encode(said), content_type=_JSON)
+
+    def _hook(self, name: str) -> Hook:
+        hook = self._hooks.get(name)
+        if hook is None:
+            raise web.HTTPNotFound(text="no such webhook: it needs a mapping, and its settings")
+        return hook
 
     def _map(
         self,

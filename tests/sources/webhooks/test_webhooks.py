@@ -219,6 +219,9 @@ async def test_shipped_mappings_serve_until_a_workspace_has_its_own(site: Site) 
     dead = {one.value() for one in site.read("dead-letters")}
     assert not any(b"canary" in one for one in dead)
     assert len(dead) == 2  # the broken body, and a contact without any declared identity
+    for name, status in (("twilio", 200), ("nobody", 404)):  # as Intercom looks at an address
+        async with site.http.head(f"{site.url}/v1/webhooks/{name}") as answer:
+            assert answer.status == status
     own = {"source": "salesforce", "webhook": "salesforce", "events": [{**EVENT, "if": "true", "identities": {"email": "record.fields.Email"}}]}  # fmt: skip
     await asyncio.to_thread(apply, site.settings, {"salesforce": own})
     types: set[str] = set()
