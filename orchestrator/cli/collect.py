@@ -1,4 +1,4 @@
-"""Take events in over HTTP, and serve the in-app inbox."""
+"""Take events and webhooks in over HTTP, and serve the in-app inbox."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(session: Session, host: str | None, port: int | None) -> None:
     """Serve Segment's tracking API in front of the events topic; runs until stopped.
+
+    POST /v1/webhooks/NAME takes webhooks: of NAME in sources/*.yaml, or of a provider that comes with us
+    (`orchestrator sources show`), once `collector.webhooks.NAME` says how they prove themselves.
 
     With `collector.inbox_secret` also the in-app inbox: GET /v1/inbox/TOKEN, GET
     /v1/inbox/TOKEN/stream (server-sent events) and POST /v1/inbox/TOKEN/read.
