@@ -7,10 +7,11 @@ passes over what those tell of.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 
 from orchestrator.engine.decoding import Blocked
-from orchestrator.engine.marks import DEATHS
+from orchestrator.engine.marks import DEATHS, SWEEP
 from orchestrator.engine.ports import FindSkip
 from orchestrator.engine.timers import due_of, key_of
 from orchestrator.errors import PoisonError, UnavailableError
@@ -56,9 +57,16 @@ class Hold:
         self._searched = offset + 1
 
     def __str__(self) -> str:
+        if self.timer == SWEEP:
+            return (
+                f"the worker died {DEATHS} times while it brought the states of {self.topic} "
+                f"[{self.partition}] to a new catalog: nothing of it is passed over. Run a version "
+                f"that can, then remove the partition's file below `marks` and restart"
+            )
         what, which = "record", ""
         if self.timer is not None:
-            key, due = key_of(self.timer).decode(errors="replace"), due_of(self.timer)
+            key = shlex.quote(key_of(self.timer).decode(errors="replace"))
+            due = due_of(self.timer)
             what, which = "timer", f" --timer {key} --due {due}"
         before = f"a timer of {key} in front of " if which else ""
         return (

@@ -16,6 +16,8 @@ from orchestrator.engine.store import DiskRefused
 
 DEATHS = 3
 """So many deaths at one record or timer hold its partition."""
+SWEEP = bytes(8)
+"""Stands for a catalog sweep where an index entry stands for a timer: nothing is due at 0."""
 _AT, _WHERE, _COUNT, _AT_TIMER, _WHERE_TIMER = range(5)
 """Cells. The last two hold how long a timer's index entry is; 0 = it is the record."""
 _CELL = 8
@@ -42,7 +44,9 @@ class Mark:
         self._cells = self._whole[: _CELLS * _CELL].cast("q")
         if died_at := self._cells[_AT]:
             timer = self._entry(_AT_TIMER)
-            again = self._cells[_WHERE] == died_at and self._entry(_WHERE_TIMER) == timer
+            # A sweep goes on beside the input: where that has come says nothing of it.
+            same = timer == SWEEP or self._cells[_WHERE] == died_at
+            again = same and self._entry(_WHERE_TIMER) == timer
             self._cells[_COUNT] = self._cells[_COUNT] + 1 if again else 1
             self._cells[_WHERE], self._cells[_AT] = died_at, 0
             self._note(_WHERE_TIMER, timer)

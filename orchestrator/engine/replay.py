@@ -163,7 +163,8 @@ def _replay(
     on_point: Callable[[str], None],
 ) -> Opened:
     first, end = changelog.bounds()
-    start = local.changelog_offset
+    # Without a copy whatever the changelog still holds is read: the digest says whether it is all.
+    start = local.changelog_offset if local.seq else first
     if start > end or start < first:
         raise _Recreated(
             f"{task}: the local state continues at offset {start} of a changelog that holds "

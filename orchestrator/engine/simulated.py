@@ -37,6 +37,8 @@ class World:
     disk: SimulatedStore | None = None
     owner: int = 0
     """Number of the producer that fenced last."""
+    first: int = 0
+    """The changelog's first offset."""
     committed: int = -1
     """The group's offset of the input."""
 
@@ -68,7 +70,8 @@ class SimulatedChangelog:
 
     def bounds(self) -> tuple[int, int]:
         """Return (first offset, high watermark)."""
-        return 0, self._world.changelog[-1].offset + 2 if self._world.changelog else 0
+        world = self._world
+        return world.first, world.changelog[-1].offset + 2 if world.changelog else world.first
 
     def source_bounds(self) -> tuple[int, int]:
         """The same for the input."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from asyncio import Future
 from collections.abc import Callable
 from enum import StrEnum
@@ -12,7 +13,7 @@ from orchestrator.engine import meta as metas
 from orchestrator.engine.catalogs import Catalogs
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.holding import Hold
-from orchestrator.engine.marks import Mark, Marks
+from orchestrator.engine.marks import SWEEP, Mark, Marks
 from orchestrator.engine.ports import Changelog, FindSkip, Snapshot, Store, TaskId
 from orchestrator.engine.processor import Processor, Tools
 from orchestrator.engine.replay import Opened, Progress, StoreOpener, open_partition
@@ -64,6 +65,8 @@ class Slot:
         """What ends the block of the core."""
         self.cancelled = threading.Event()
         self.throttled = False
+        self.cpu = 0.0
+        """Seconds of CPU that it took, on the loop and in commits."""
         self.dropped = 0
         """Chunks that came while it took no input."""
         self.since: float = 0.0
@@ -126,9 +129,10 @@ class Slot:
             return None
         self.mark = self.mark or marks.open(self.id)
         offset = self.mark.held
-        if offset is None or offset < position:
+        timer = self.mark.held_timer
+        if offset is None or (offset < position and timer != SWEEP):
             return None
-        hold = Hold(source, self.id.partition, offset, find, self.mark.held_timer)
+        hold = Hold(source, self.id.partition, offset, find, timer)
         _log.error(
             "partition is held",
             topic=source,
@@ -145,12 +149,14 @@ class Slot:
 
     def write(self, snapshot: Snapshot) -> int:
         """Commit one snapshot to Kafka, then to the store. Blocks."""
+        began = time.thread_time()
         self.on_point("begun")
         offset = self.changelog.commit(snapshot)
         snapshot.meta.changelog_offset, snapshot.meta.verified = offset, True
         if self.store is not None:
             self.store.write(snapshot.states, metas.encode(snapshot.meta), snapshot.stale)
         self.on_point("stored")
+        self.cpu += time.thread_time() - began
         return offset
 
     def release(self) -> None:

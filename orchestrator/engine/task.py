@@ -12,7 +12,7 @@ from orchestrator.engine.clock import LogClock, TickState
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.decoding import Blocked
 from orchestrator.engine.holding import Held, Hold
-from orchestrator.engine.marks import Mark
+from orchestrator.engine.marks import SWEEP, Mark
 from orchestrator.engine.meta import Meta
 from orchestrator.engine.ports import Chunk, Snapshot, TaskId
 from orchestrator.engine.processor import Processor
@@ -121,11 +121,21 @@ class PartitionTask:
 
     def sweep(self, budget: int) -> int:
         """Bring silent states to the newest catalog; return how many were looked at."""
+        if self.processor.catalogs.sweep is None:
+            return 0
+        hold, mark = self.hold, self._mark
+        if hold is not None and hold.timer == SWEEP:
+            self.blocked = Held(hold)
+            return 0
+        if mark is not None:
+            mark.at(self.position)
+            mark.firing(SWEEP)
         try:
             seen = self.processor.sweep(budget, self.log_time)
         except Blocked as blocked:
-            self.blocked = blocked
-            return 0
+            self.blocked, seen = blocked, 0
+        if mark is not None:
+            mark.away()
         self._count(seen)
         return seen
 

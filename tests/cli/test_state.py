@@ -20,6 +20,7 @@ from orchestrator import cli
         (("skip", "journey.timeline.v1", "64", "0", "--reason", "x"), "no partition 64"),
         (("skip", "journey.timeline.v1", "0", "0", "--reason", " "), "say why"),
         (("skip", "journey.timeline.v1", "0", "0"), "--reason"),
+        (("skip", "journey.timeline.v1", "0", "0", "--timer", "u", "--reason", "x"), "together"),
     ],
 )
 def test_words_that_are_off(capsys, words, says):

@@ -10,11 +10,12 @@ import sys
 
 import pytest
 from test_processor import CODEC, Bench
-from toys import event
+from toys import ToyStage, event, switch
 
 from orchestrator.engine.decoding import Blocked
-from orchestrator.engine.holding import Hold
-from orchestrator.engine.marks import DEATHS, Marks
+from orchestrator.engine.holding import Hold, no_skip
+from orchestrator.engine.marks import DEATHS, SWEEP, Marks
+from orchestrator.engine.meta import encode
 from orchestrator.engine.ports import TaskId
 from orchestrator.engine.timers import entry
 from orchestrator.errors import FatalError, UnavailableError
@@ -159,6 +160,48 @@ def test_a_held_timer_is_passed_over_by_its_own_order():
         b"12",
     )
     assert bench.core.processor.skip_timer(entry(12, b"b"), "again") is False, "superseded"
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_deaths_in_a_catalog_sweep_hold_the_partition(tmp_path):
+    """No order passes over a part of a catalog; the worker lives, says why, and the rest goes on."""
+    marks = Marks(tmp_path / "marks")
+
+    class Deadly(ToyStage):
+        def switch(self, *args):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for number in range(DEATHS):
+        if (child := os.fork()) == 0:
+            bench = swept(Deadly())
+            bench.core._mark = marks.open(TASK)
+            bench.core.position += number  # the input goes on between two deaths
+            bench.core.sweep(10)
+        os.waitpid(child, 0)
+    mark = marks.open(TASK)
+    assert (mark.held, mark.held_timer) == (4, SWEEP)
+    bench = swept(ToyStage())
+    bench.core._mark, bench.core.hold = mark, Hold("timeline", 0, 2, no_skip, SWEEP)
+    assert bench.core.sweep(10) == 0
+    with pytest.raises(UnavailableError, match="new catalog: nothing of it is passed over"):
+        bench.core.blocked.remedy()
+    bench.core.blocked = bench.core.hold = None
+    assert bench.core.sweep(10) == 1
+    mark.close()
+    assert marks.open(TASK).held == 4, "an orderly sweep counts nothing"
+
+
+def swept(stage: ToyStage) -> Bench:
+    """A task with one state and a catalog that it has yet to be brought to."""
+    bench = Bench(stage)
+    bench.append(1, event("toy.seen", 1))
+    bench.append(2, switch("new"))
+    bench.run_on()
+    core = bench.core
+    snapshot = core.snapshot(0.0)
+    core.processor._store.write(snapshot.states, encode(snapshot.meta))
+    core.committed(snapshot)
+    return bench
 
 
 def test_a_fault_of_ours_is_no_dead_letter():

@@ -165,3 +165,28 @@ def test_an_emptied_changelog_is_told_from_a_new_deployment():
     world.disk, world.committed = None, 7
     with pytest.raises(ChangelogTorn, match=r"is empty.*up to offset 7.*state reset"):
         opened(world)
+
+
+def test_a_cut_changelog_is_judged_by_what_is_left():
+    """A cold start refuses it, unless it is whole all the same: mended by a rebuild behind the cut."""
+    writer = Writer()
+    txns = [writer.txn(a=1), writer.txn(b=2), writer.txn(a=3)]
+    torn, whole = world_of(*txns), world_of(*txns, writer.txn(a=4, b=5))
+    for world in (torn, whole):
+        cut = 4 if world is torn else len(world.changelog) - 3
+        world.first, world.changelog[:cut] = cut, []
+    with pytest.raises(ChangelogTorn, match="state reset"):
+        opened(torn)
+    assert dict(opened(whole).store.items()) == writer.states
+    whole.first += 3
+    with pytest.raises(ChangelogTorn, match="recreated or cut"):
+        opened_behind(whole)
+
+
+def opened_behind(world: World):
+    """With the copy of a worker that was away while the changelog was cut."""
+    raw = world.disk.meta()
+    meta = metas.decode(raw)
+    meta.changelog_offset = 1
+    world.disk.write([], metas.encode(meta))
+    return opened(world)
