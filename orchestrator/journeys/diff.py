@@ -265,6 +265,7 @@ def _grown(place: str, before: Holdout | None, after: Holdout | None) -> Iterato
     if before is None or after is None or before.salt != after.salt or after.share <= before.share:
         return
     yield (
-        f"{place}: the holdout grows from {before.share / 100:g} % to {after.share / 100:g} %, and a "
-        "share may only shrink: who has been written to would count as control; give it a new salt"
+        f"{place}: the holdout grows from {before.share / 100:g} % to {after.share / 100:g} %, and "
+        "nobody who has been drawn before becomes control: only customers to come are held out by "
+        "the greater share; a new salt draws everybody anew"
     )

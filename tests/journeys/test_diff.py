@@ -190,14 +190,14 @@ def test_what_begins(catalogs):
 
 
 def test_a_holdout_that_grows(catalogs):
-    """A share may only shrink under one salt."""
+    """Under one salt it takes nobody who was drawn before."""
     catalogs.change("timezone:", "holdout: {share: 5, salt: a}\ntimezone:", "policy.yaml")
     catalogs.change("journey: welcome\n", "journey: welcome\nholdout: {share: 10, salt: w}\n")
     catalogs.before = catalogs.definitions()
     catalogs.change("share: 5", "share: 7.5", "policy.yaml")
     catalogs.change("share: 10", "share: 20", JOURNEY)
     policy, journey = catalogs.plan().warnings
-    assert policy.startswith("policy: the holdout grows from 5 % to 7.5 %, and a share may only")
+    assert policy.startswith("policy: the holdout grows from 5 % to 7.5 %, and nobody who")
     assert journey.startswith("journey/welcome: the holdout grows from 10 % to 20 %")
     catalogs.change("salt: a", "salt: b", "policy.yaml")
     catalogs.change("share: 20", "share: 1", JOURNEY)

@@ -16,10 +16,7 @@ def arm(turn: Turn, journey: str, since: int, span: Duration, earliest: int = 0)
     """Let a silence that lasts ``since`` an instant start a journey when it has lasted ``span``."""
     due = turn.calendar.add(since, span)
     turn.customer.absences[journey] = due if due > turn.now else earliest
-    if span.days:
-        turn.customer.silences[journey] = since
-    else:
-        turn.customer.silences.pop(journey, None)
+    turn.customer.silences[journey] = since
 
 
 def disarm(customer: Customer, journey: str) -> None:

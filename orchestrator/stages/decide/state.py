@@ -248,7 +248,7 @@ class Customer(Struct, array_like=True, omit_defaults=True):
     winner_seen: int = 0
     """When the customer of ``redirect`` was first seen, by identity: part of its rank."""
     silences: dict[str, int] = {}
-    """Since when the silences of ``absences`` last that are counted in days: a zone may change."""
+    """Since when the silences of ``absences`` last: their zone or their length may change."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

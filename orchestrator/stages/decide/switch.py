@@ -172,7 +172,7 @@ def _absences(turn: Turn, old: Catalog) -> None:
             or _revives(turn, old, name)
         ):
             _arm(turn, name, rule)
-        elif name in absences and before.entry.absence_for != rule.absence_for:
+        elif name in turn.customer.silences and before.entry.absence_for != rule.absence_for:
             _rearm(turn, name, rule)
 
 
@@ -190,10 +190,9 @@ def _arm(turn: Turn, name: str, rule: EntryRule) -> None:
 
 def _rearm(turn: Turn, name: str, rule: EntryRule) -> None:
     """A silence under way gets its new length; one that is over by now ends paced."""
-    since = _silent_since(turn, rule)
-    if since is not None:
-        earliest = turn.now + 1 + _pace(turn, name)
-        silences.arm(turn, name, since, rule.absence_for or Duration(), earliest)
+    earliest = turn.now + 1 + _pace(turn, name)
+    since = turn.customer.silences[name]
+    silences.arm(turn, name, since, rule.absence_for or Duration(), earliest)
 
 
 def _silent_since(turn: Turn, rule: EntryRule) -> int | None:

@@ -25,6 +25,7 @@ def test_days_of_silence_are_days_of_the_new_zone(world, define, at, span):
     begun = w.now
     if span.days:
         assert w.state.absences == {"quiet": at("2026-03-31T10:00")}
+    assert w.state.silences == {"quiet": begun}
     w.tell("customer.updated", after="P1D", timezone="America/New_York")
     expected = begun + 72 * HOUR if span.days else begun + span.ms
     assert w.state.absences == {"quiet": expected}
@@ -83,14 +84,22 @@ def test_a_silence_of_the_loser_ends_by_the_winners_clock(world, define):
     assert w.state.absences == {"quiet": begun + 72 * HOUR}
 
 
-def test_a_silence_in_hours_forgets_its_days(world, define):
-    """A new catalog counts it in hours: the zone no longer matters; then the journey goes."""
+def test_a_silence_under_way_gets_its_new_length(world, define):
+    """Known since when it lasts, whoever else asks for the event; then the journey goes."""
     w = world(quiet(define))
     w.tell("app.opened")
-    assert w.state.silences
-    w.state.profile.traits["@app.opened"] = type(w.state.profile.traits["email"])(at=w.now)
+    begun = w.now
+    w.pass_time("PT1H")
     w.apply(quiet(define, Duration(0, 50 * HOUR)))
-    assert w.state.silences == {}
-    assert w.state.absences == {"quiet": w.now + 50 * HOUR}
+    assert w.state.absences == {"quiet": begun + 50 * HOUR}
     w.apply(define.catalog())
     assert (w.state.absences, w.state.silences) == ({}, {})
+
+
+def test_a_silence_of_a_journey_that_is_gone_rests(world, define):
+    """A life from another partition may bring one along: its zone moves nothing."""
+    w = world(quiet(define))
+    far = w.now + 1_000 * HOUR
+    w.state.absences["gone"], w.state.silences["gone"] = far, w.now
+    w.tell("customer.updated", timezone="Asia/Tokyo")
+    assert w.state.absences == {"gone": far}
