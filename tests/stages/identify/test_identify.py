@@ -266,6 +266,24 @@ def test_no_more_than_join_limit_customers_meet_at_an_identity():
 
 
 @pytest.mark.parametrize(
+    ("state", "customer_id", "rule"),
+    [
+        (Identity(customer_id="c1"), "c2", {"merge_known": True}),
+        (Identity(customer_id="c1", joined=["anon:1", "anon:2"]), "anon:3", {"join_limit": 4}),
+    ],
+)
+def test_a_refused_link_joins_when_it_is_replayed_under_another_profile(state, customer_id, rule):
+    """What the runbook promises: refusing leaves no trace that would stand in the way."""
+    state = replace(state)
+    item = Input(key="anonymous_id:x", record=link("anonymous_id:x", customer_id), raw=b"raw")
+    with pytest.raises(JoinRefused):
+        STAGE.apply("k", state, item, NOW, CATALOG)
+    later = Catalog(identities=changed(RULES, **rule))
+    (emit,) = STAGE.apply("k", state, item, NOW + 5, later)
+    assert {emit.record.loser, emit.record.winner} == {"c1", customer_id}
+
+
+@pytest.mark.parametrize(
     ("a", "b"),
     [
         ("email:test@example.com", "anonymous_id:x"),
