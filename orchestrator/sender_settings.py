@@ -21,6 +21,10 @@ OnUnknown = Annotated[
     Literal["resend", "give_up"],
     Meta(description="What becomes of a message of which nobody knows whether it was sent."),
 ]
+Concurrency = Annotated[
+    Positive,
+    Meta(description="Messages between claim and outcome: the most that a crash leaves unknown."),
+]
 Url = Annotated[str, Meta(description="Of the API: another region, or a simulator.")]
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -28,7 +32,7 @@ _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 class Sender(Section, frozen=True, kw_only=True, tag_field="sender"):
     """What all senders share."""
 
-    concurrency: Annotated[Positive, Meta(description="Messages in flight at a time.")] = 16
+    concurrency: Concurrency = 16
     rate: Annotated[
         float, Meta(ge=0, description="Messages per second and process; 0 = no limit.")
     ] = 0
@@ -94,6 +98,7 @@ class WebhookSender(Sender, frozen=True, kw_only=True, tag="webhook"):
 class ApiSender(Sender, frozen=True, kw_only=True):
     """What the senders by a provider's HTTP API share."""
 
+    concurrency: Concurrency = 64
     on_unknown: OnUnknown = "give_up"
     timeout_s: Annotated[float, Meta(gt=0, le=120)] = 20
 

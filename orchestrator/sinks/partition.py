@@ -46,15 +46,18 @@ _log = get_logger(__name__)
 
 
 class Slots:
-    """How many customers all partitions of a process serve at a time."""
+    """How many messages of all partitions of a process are between claim and outcome at a time.
+
+    That is the most of which a crash leaves open whether they were sent.
+    """
 
     def __init__(self, count: int) -> None:
         self.free = count
         self.waiting: set[Callable[[], None]] = set()
 
-    def release(self) -> None:
-        """Give one back and wake who waits."""
-        self.free += 1
+    def release(self, count: int) -> None:
+        """Give some back and wake who waits."""
+        self.free += count
         waiting, self.waiting = self.waiting, set()
         for wake in waiting:
             wake()
@@ -104,6 +107,7 @@ class PartitionTask:
         self._tries: dict[int, Tries] = {}
         self._looked_at = monotonic()
         self._sending: set[asyncio.Task[None]] = set()
+        self._held = 0
         self._wake = asyncio.Event()
         self._io: asyncio.Task[Any] | None = None
         self._stopping = False
@@ -141,6 +145,7 @@ class PartitionTask:
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
+        self._release(self._held)
         if self._io is not None:
             # A thread cannot be cancelled: the ledger is closed behind its last call.
             await asyncio.wait([self._io])
@@ -170,6 +175,7 @@ class PartitionTask:
         began = monotonic()
         if batch.entries or batch.writes or lazy:
             await self._commit(batch, position)
+        self._release(len(answers))
         for item, action, fields in batch.sends:
             self._send(self._deliver(item, action, fields, began))
         self._backlog.set(len(self._lanes))
@@ -263,6 +269,7 @@ class PartitionTask:
         batch.entries.append(self._tools.recorder.claim(action, tries.asked + 1))
         batch.sends.append((item, action, fields))
         self._tools.slots.free -= 1
+        self._held += 1
 
     def _postpone(self, batch: _Batch, item: Item, action: Action, again: Again) -> None:
         if not self._tries[item.offset].maybe_sent:
@@ -308,8 +315,12 @@ class PartitionTask:
                 answer = await self._deliverer.attempt(action, fields, tries)
             self._answers.append((item, action, answer))
         finally:
-            self._tools.slots.release()
             self._wake.set()
+
+    def _release(self, count: int) -> None:
+        self._held -= count
+        if count:
+            self._tools.slots.release(count)
 
     # -------------------------------------------------------------------- transactions
 

@@ -31,6 +31,7 @@ from orchestrator.settings import Settings
 
 FRESH_S = 2.0
 SAMPLE_S = 0.25
+RENEW_S = 1.0
 _BATCH = 2_000
 _POLL_S = 0.05
 _QUERY_S = 2.0
@@ -63,6 +64,7 @@ class Scout:
         )
         # Not the consumer: its question would stand behind its own long poll on the connection, half
         # a second for each partition of a silent topic, and the answer would be stale when it came.
+        self._settings = settings
         self._admin = AdminClient(admin_config(settings))
         self._watches: dict[int, _Watch] = {}
         self._starts: dict[int, int] = {}
@@ -155,6 +157,11 @@ class Scout:
                 watches[at.partition].ends.append((asked, answer.result().offset))
             except KafkaException as error:
                 _log.warning("the scout cannot ask for the end", error=str(error))
+                if error.args[0].code() != KafkaError._TIMED_OUT:  # noqa: SLF001 - its public name
+                    # Its picture of who leads with which epoch is renewed every five minutes alone,
+                    # and with an old one every question fails: a new client has none.
+                    self._admin = AdminClient(admin_config(self._settings))
+                    self._sampled = asked + RENEW_S
                 return
 
     def _take(self, message: Message) -> None:
