@@ -34,7 +34,8 @@ from orchestrator.errors import FatalError
 from orchestrator.observability import get_logger
 
 SESSION_S: Final = 10.0
-HEARTBEAT_S: Final = 1.0
+HEARTBEAT_S: Final = 0.3
+"""A member hears of a rebalance by its heartbeat, and all stand still until the last one has."""
 REBALANCE_S: Final = 30.0
 INFORMATION_S: Final = 5.0
 """Between two commits of group offsets."""
