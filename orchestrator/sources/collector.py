@@ -311,6 +311,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             for one in done:
                 one.result()
         finally:
+            gc.unfreeze()
             for one in waits:
                 one.cancel()
 
