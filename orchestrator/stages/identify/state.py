@@ -6,6 +6,8 @@ it has to forget. Same rules of layout as ``stages.decide.state``.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 from msgspec import Struct
 
@@ -16,6 +18,7 @@ VERSION = 1
 MAX_LINKS = 64
 
 
+@lru_cache(maxsize=16_384)  # who comes, comes again soon
 def row_key(salt: str, identity: str) -> str:
     """Return the key of the row of ``kind:value``."""
     return ids.make_id("identity", salt, identity)
