@@ -29,7 +29,7 @@ INIT_S = 5.0
 BOUNDS_S = 5.0
 BOUNDS_DEADLINE_S = 60.0
 QUEUE_FULL_S = 0.05
-READ_BATCH = 10_000
+READ_BATCH = 5_000
 READ_WAIT_S = 0.2
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - the library's public name for it
 
@@ -171,7 +171,7 @@ class KafkaChangelog:
                 "auto.offset.reset": "error",
                 "fetch.wait.max.ms": 20,
                 "queued.min.messages": 100_000,
-                "queued.max.messages.kbytes": 32 * 1024,
+                "queued.max.messages.kbytes": 4 * 1024,  # of each partition that is opened
                 "check.crcs": True,
             }
         )

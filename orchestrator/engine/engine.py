@@ -31,11 +31,12 @@ from orchestrator.engine.ports import (
     TaskId,
     TickSender,
 )
-from orchestrator.engine.processor import Counters, Tools
+from orchestrator.engine.processor import Tools
 from orchestrator.engine.replay import StoreOpener
 from orchestrator.engine.slots import Slot, Status
 from orchestrator.engine.task import PartitionTask
 from orchestrator.engine.ticks import send_tick
+from orchestrator.engine.totals import Totals
 from orchestrator.errors import FencedError, TransactionFailed, UnavailableError
 from orchestrator.observability import get_logger
 from orchestrator.stages.protocol import Stage
@@ -92,7 +93,7 @@ class Engine:
         """Stages that must not go on, and why."""
         self.turned = time.monotonic()
         """When the loop last turned; the watchdog thread looks at it."""
-        self.reopened = 0
+        self.totals = Totals(self.stages)
         self.reader: Reader | None = None
         """Set by the host before the first assignment."""
         self.on_commit: Callable[[Slot, Snapshot, float], None] = lambda *_: None
@@ -110,7 +111,6 @@ class Engine:
             name: DeadLetterGuard(config.dead_letters_minimum, config.dead_letters_share)
             for name in self.stages
         }
-        self._retired = {name: Counters() for name in self.stages}
         self._wake = asyncio.Event()
         self._commits = ThreadPoolExecutor(config.threads, thread_name_prefix="commit")
         self._openings = ThreadPoolExecutor(config.threads, thread_name_prefix="open")
@@ -142,14 +142,6 @@ class Engine:
             for task, slot in self.slots.items()
             if slot.running and slot.core is not None
         }
-
-    def totals(self) -> dict[str, Counters]:
-        """Return what each stage did since the process began, over all its tasks."""
-        totals = {name: counters.copy() for name, counters in self._retired.items()}
-        for task, slot in self.slots.items():
-            if slot.core is not None:
-                totals[task.stage].add(slot.core.processor.counters)
-        return totals
 
     # ----------------------------------------------------------------------------- rebalances
 
@@ -274,8 +266,10 @@ class Engine:
         A chunk that came between seek and start was dropped, and nobody would miss it in a silent
         partition: then the reader is placed once more.
         """
-        core, reader = slot.core, self.reader
+        core, reader, suspended = slot.core, self.reader, self._suspended
         if self.paused or core is None or reader is None or self.slots.get(slot.id) is not slot:
+            return
+        if slot.status is not Status.SUSPENDED:
             return
         reader.pause(slot.id)
         dropped = -1
@@ -284,8 +278,8 @@ class Engine:
             core.forget_queue()
             if not await reader.seek(slot.id, core.position):
                 return
-            if self.paused or slot.status is not Status.SUSPENDED:
-                return
+            if suspended != self._suspended or slot.status is not Status.SUSPENDED:
+                return  # a rebalance has begun, and perhaps ended: it starts what is kept
         slot.status, slot.throttled = Status.RUNNING, False
         reader.resume(slot.id)
         self._wake.set()
@@ -312,14 +306,14 @@ class Engine:
         await self._shut(slot)
 
     async def _shut(self, slot: Slot) -> None:
-        slot.status = Status.CLOSED
-        core, slot.core = slot.core, None
-        if core is not None:
-            self._retired[slot.id.stage].add(core.processor.counters)
+        if slot.status is not Status.CLOSED:
+            self.totals.retire(slot)
+        slot.status, slot.core = Status.CLOSED, None
         await self._in(self._openings, slot.release)
 
     def _died(self, slot: Slot, error: BaseException) -> None:
         _log.warning("partition died", task=str(slot.id), why=f"{type(error).__name__}: {error}")
+        self.totals.died(slot, error)
         slot.status = Status.DEAD
         self._spawn(self._after_death(slot))
 
@@ -340,7 +334,7 @@ class Engine:
                 continue
             ours = await self.reader.still_ours(slot.id, slot.checkpointed)
             if ours and self.slots.get(slot.id) is slot and slot.status is Status.DEAD:
-                self.reopened += 1
+                self.totals.reopened += 1
                 await self._open(slot.id, slot)
                 return
 
@@ -377,7 +371,9 @@ class Engine:
             self.turned = mono
             busy = False
             for slot in list(self.slots.values()):
+                began = time.thread_time()
                 busy = self._turn(slot, mono, wall) or busy
+                slot.cpu += time.thread_time() - began
             self._ticks.poll()
             if busy:
                 await asyncio.sleep(0)

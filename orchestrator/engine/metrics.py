@@ -85,13 +85,9 @@ class EngineCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield everything."""
         engine = self._engine
-        inputs = metrics.INPUTS.counter()
-        for stage, counters in engine.totals().items():
-            for kind in KINDS:
-                inputs.add_metric([stage, kind], getattr(counters, kind))
-        yield inputs
+        yield from self._done()
         reopened = metrics.REOPENED.counter()
-        reopened.add_metric([], engine.reopened)
+        reopened.add_metric([], engine.totals.reopened)
         yield reopened
         partitions = metrics.PARTITIONS.gauge()
         seen = Counter((task.stage, slot.status.value) for task, slot in engine.slots.items())
@@ -104,7 +100,23 @@ class EngineCollector(Collector):
         yield held
         yield self._replays()
         yield from self._lags()
+        yield from self._sizes()
         yield from self._by_stage()
+
+    def _done(self) -> Iterator[Metric]:
+        """What each stage did since the process began."""
+        inputs, failed = metrics.INPUTS.counter(), metrics.FAILED.counter()
+        cpu, replayed = metrics.STAGE_CPU.counter(), metrics.REPLAYED.counter()
+        misplaced = metrics.MISPLACED.counter()
+        for stage, done in self._engine.totals.now(self._engine.slots.values()).items():
+            for kind in KINDS:
+                inputs.add_metric([stage, kind], getattr(done.counters, kind))
+            failed.add_metric([stage, "unknown"], done.unknown)
+            failed.add_metric([stage, "fenced"], done.fenced)
+            cpu.add_metric([stage], done.cpu)
+            replayed.add_metric([stage], done.replayed)
+            misplaced.add_metric([stage], done.counters.misplaced)
+        yield from (inputs, failed, cpu, replayed, misplaced)
 
     def _replays(self) -> Metric:
         remaining = metrics.REPLAY_REMAINING.gauge()
@@ -127,6 +139,18 @@ class EngineCollector(Collector):
                 seconds.add_metric(_labels(task), behind)
         yield from (records, seconds)
 
+    def _sizes(self) -> Iterator[Metric]:
+        states, size = metrics.STATES.gauge(), metrics.STATE_BYTES.gauge()
+        for stage in self._engine.stages:
+            stores = [
+                slot.store.size()
+                for slot in self._engine.slots.values()
+                if slot.id.stage == stage and slot.core is not None and slot.store is not None
+            ]
+            states.add_metric([stage], sum(count for count, _ in stores))
+            size.add_metric([stage], sum(bytes_ for _, bytes_ in stores))
+        yield from (states, size)
+
     def _by_stage(self) -> Iterator[Metric]:
         for metric, value in (
             (metrics.BLOCKED.gauge(), _blocked),
@@ -134,6 +158,7 @@ class EngineCollector(Collector):
             (metrics.SWEEPS.gauge(), _sweeping),
             (metrics.TICK_WAIT.gauge(), _tick_wait),
             (metrics.CLOCK_OFFSET.gauge(), _clock_offset),
+            (metrics.HOTTEST.gauge(), _hottest),
         ):
             self._add(metric, value)
             yield metric
@@ -166,6 +191,11 @@ def _sweeping(cores: list[PartitionTask]) -> float:
 def _tick_wait(cores: list[PartitionTask]) -> float:
     now = time.monotonic()
     return max((core.tick.outstanding(now, core.position) for core in cores), default=0.0)
+
+
+def _hottest(cores: list[PartitionTask]) -> float:
+    samples = [core.processor.sampled for core in cores if core.processor.sampled]
+    return max((max(Counter(sample).values()) / len(sample) for sample in samples), default=0.0)
 
 
 def _clock_offset(cores: list[PartitionTask]) -> float:

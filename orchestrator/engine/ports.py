@@ -155,6 +155,10 @@ class Store(Protocol):
         """Return the meta record as last written."""
         ...
 
+    def size(self) -> tuple[int, int]:
+        """Return (states, bytes), estimated: for metrics."""
+        ...
+
     def write(self, states: Sequence[StateWrite], meta: bytes, stale: Sequence[bytes] = ()) -> None:
         """Write states, index and meta in one batch."""
         ...

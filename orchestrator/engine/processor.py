@@ -7,6 +7,7 @@ absence.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic
@@ -46,6 +47,7 @@ from orchestrator.stages.protocol import Emit, GivesUp, Input, S, Stage
 
 SAMPLE = 63
 """Of so many keys plus one, one is held against the partitioner."""
+SAMPLED = 256
 _log = get_logger(__name__)
 
 
@@ -127,6 +129,8 @@ class Processor(Generic[S]):
         self.dead_letters = 0
         """What speaks of a schema break upstream when there is much of it."""
         self.outputs: list[Output] = []
+        self.sampled: deque[bytes] = deque(maxlen=SAMPLED)
+        """The newest keys of the sample: whether one of them is hot."""
         self.stale: list[bytes] = []
         """Index entries found superseded."""
         self.erasing = False
@@ -261,6 +265,7 @@ class Processor(Generic[S]):
             raise InputError("a record without a key", cause="no_key")
         if not self.counters.events & SAMPLE and not isinstance(decoded, Forget):
             self._check_partition(record)  # an order to forget lies where its row is
+            self.sampled.append(record.key)
         backfill, trace = self._tools.envelope.read(record.headers) if record.headers else _PLAIN
         return Input(
             key=record.key.decode(),

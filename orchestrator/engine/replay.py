@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.engine import meta as metas
+from orchestrator.engine.memory import give_back
 from orchestrator.engine.meta import Meta, TransactionReader
 from orchestrator.engine.ports import Changelog, StateWrite, Store, TaskId
 from orchestrator.engine.store import StoreCorrupt
@@ -18,7 +19,7 @@ from orchestrator.engine.timers import due_of
 from orchestrator.errors import ChangelogTorn
 from orchestrator.observability import get_logger
 
-BATCH_KEYS = 20_000
+BATCH_KEYS = 10_000
 """States per write to the store during a replay."""
 _log = get_logger(__name__)
 
@@ -56,6 +57,8 @@ class Progress:
 
     position: int = 0
     end: int = 0
+    read: int = 0
+    """Records, over all attempts."""
 
     @property
     def remaining(self) -> int:
@@ -94,6 +97,8 @@ def open_partition(
     if opened.meta.purged != opened.meta.erasures:
         _erase(task, stores, opened)
     on_point("replayed")
+    if opened.replayed >= BATCH_KEYS:
+        give_back()
     _check_source(task, changelog, opened)
     _log.info(
         "partition opened",
@@ -178,11 +183,12 @@ def _replay(
     for records in changelog.read(start, end, cancelled):
         on_point("replaying")
         for offset, key, value in records:
-            replayed += 1
             if (whole := reader.feed(offset, key, value)) is not None:
                 writer.add(*whole)
-            if records:
-                progress.position = records[-1].offset + 1
+        if records:
+            replayed += len(records)
+            progress.read += len(records)
+            progress.position = records[-1].offset + 1
     progress.position = end
     try:
         reader.end()

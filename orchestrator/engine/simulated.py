@@ -136,6 +136,10 @@ class SimulatedStore:
         """Return the meta record as last written."""
         return self._meta
 
+    def size(self) -> tuple[int, int]:
+        """Return (states, bytes)."""
+        return len(self._keys), sum(len(k) + len(v) for k, v in self._states.items())
+
     def write(self, states: Sequence[StateWrite], meta: bytes, stale: Sequence[bytes] = ()) -> None:
         """Write states, index and meta."""
         for entry in stale:

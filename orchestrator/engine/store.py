@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from orchestrator.engine.ports import StateWrite, TaskId
 from orchestrator.errors import FatalError
 
 BLOCK_CACHE = 128 * 1024 * 1024
-WRITE_BUFFERS = 128 * 1024 * 1024
+WRITE_BUFFERS = 64 * 1024 * 1024
 WRITE_BUFFER = 16 * 1024 * 1024
 _META = b"meta"
 _FAMILIES = ("state", "timers", "meta")
@@ -99,23 +100,36 @@ class RocksStore:
             found: bytes | None = self._families["meta"].get(_META)
         return found
 
+    def size(self) -> tuple[int, int]:
+        """Return (states, bytes), estimated from what RocksDB keeps of them."""
+        family = self._families["state"]
+        states = family.property_int_value("rocksdb.estimate-num-keys")
+        parts = [family.property_int_value(name) for name in _SIZES]
+        return states or 0, sum(part or 0 for part in parts)
+
     def write(self, states: Sequence[StateWrite], meta: bytes, stale: Sequence[bytes] = ()) -> None:
-        """Write states, index and meta in one batch."""
+        """Write states, index and meta in one batch.
+
+        In the order of the keys: a memtable takes neighbours at half the cost of keys at random.
+        """
         batch = WriteBatch(raw_mode=True)
         state, timers = self._handles["state"], self._handles["timers"]
+        armed = []
         for entry in stale:
             batch.delete(entry, timers)
-        for key, value, former_due in states:
+        for key, value, former_due in sorted(states, key=_key):
             due = value[:8] if value is not None else _NO_DUE
             former = former_due.to_bytes(8, "big")
             if former not in (_NO_DUE, due):
                 batch.delete(former + key, timers)
             if due not in (_NO_DUE, former):
-                batch.put(due + key, b"", timers)
+                armed.append(due + key)
             if value is None:
                 batch.delete(key, state)
             else:
                 batch.put(key, value, state)
+        for entry in sorted(armed):
+            batch.put(entry, b"", timers)
         batch.put(_META, meta, self._handles["meta"])
         with self._watched():
             self._database.write(batch)
@@ -155,6 +169,9 @@ class RocksStore:
 
 
 _NO_DUE = bytes(8)
+_SIZES = ("rocksdb.estimate-live-data-size", "rocksdb.cur-size-all-mem-tables")
+"""On disk, compressed, and in memory."""
+_key = itemgetter(0)
 
 
 def is_damage(error: Exception) -> bool:

@@ -135,6 +135,34 @@ REOPENED: Final = Read(
     "Partitions opened again after a transaction of unknown outcome or a fence.",
     (),
 )
+FAILED: Final = Read(
+    "orchestrator_transactions_failed",
+    "Checkpoints that failed: outcome unknown (settled by the next opening), or fenced by another owner.",
+    ("stage", "outcome"),
+)
+STAGE_CPU: Final = Read(
+    "orchestrator_stage_cpu_seconds",
+    "CPU that a stage took: its turns of the loop, and its commits.",
+    ("stage",),
+)
+STATES: Final = Read(
+    "orchestrator_states", "States in this worker's local copies, estimated.", ("stage",)
+)
+STATE_BYTES: Final = Read(
+    "orchestrator_state_bytes",
+    "Size of these states, estimated: on disk (compressed) and in memory.",
+    ("stage",),
+)
+HOTTEST: Final = Read(
+    "orchestrator_hottest_key_share",
+    "Of a partition's newest 16,000 records the share of its busiest key; the largest over the partitions.",
+    ("stage",),
+)
+MISPLACED: Final = Read(
+    "orchestrator_misplaced_keys",
+    "Sampled records (one of 64) whose key belongs on another partition: a producer partitions otherwise.",
+    ("stage",),
+)
 LAG: Final = Read(
     "orchestrator_partition_lag_records",
     "Records of the input that a running partition has not applied yet.",
@@ -152,6 +180,11 @@ REPLAY_REMAINING: Final = Read(
     "orchestrator_replay_remaining_records",
     "Changelog records still to be read before an opening partition runs.",
     ("stage", "partition"),
+)
+REPLAYED: Final = Read(
+    "orchestrator_replayed_records",
+    "Changelog records read by openings; its rate is the speed of a replay.",
+    ("stage",),
 )
 SWEEPS: Final = Read(
     "orchestrator_sweeping_partitions",

@@ -15,13 +15,14 @@ from orchestrator.engine.catalogs import CatalogBook
 from orchestrator.engine.config import EngineConfig
 from orchestrator.engine.decoding import Decoder
 from orchestrator.engine.engine import Engine, StageSpec
+from orchestrator.engine.metrics import EngineCollector
 from orchestrator.engine.outputs import OutputEncoder
 from orchestrator.engine.ports import Chunk, TaskId
 from orchestrator.engine.processor import Tools
 from orchestrator.engine.simulated import SimulatedChangelog, SimulatedStores, World
 from orchestrator.engine.slots import Slot, Status
 from orchestrator.engine.ticks import NoTicks
-from orchestrator.errors import StalledError
+from orchestrator.errors import FencedError, StalledError, TransactionFailed
 
 TASK = TaskId("decide", 0)
 CODEC = PlainCodec()
@@ -148,11 +149,11 @@ async def test_a_fenced_partition_reopens_only_while_it_is_ours(rig):
     rig.send(5)
     await rig.until(lambda: rig.engine.slots[TASK].status is Status.DEAD)
     await asyncio.sleep(1.2)  # two questions later
-    assert (rig.world.owner, rig.engine.reopened) == (owner, 0)
+    assert (rig.world.owner, rig.engine.totals.reopened) == (owner, 0)
     assert not rig.world.outputs
     rig.reader.ours = True
     await rig.until(lambda: rig.engine.ready(TASK))
-    assert rig.engine.reopened == 1
+    assert rig.engine.totals.reopened == 1
     assert rig.reader.seeks[-1] == 0
 
 
@@ -165,7 +166,44 @@ async def test_a_partition_that_is_gone_is_closed(rig):
     await rig.engine.suspend()
     await rig.engine.assign([])
     await rig.until(lambda: not rig.engine.slots)
-    await rig.until(lambda: rig.engine.totals()["decide"].events == 5)
+    await rig.until(lambda: rig.engine.totals.now(())["decide"].counters.events == 5)
+
+
+async def test_what_prometheus_reads(rig):
+    """State size, CPU, hot and misplaced keys, replay, failures, from the engine."""
+    rig.engine.reader.end = lambda _task: 70
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    rig.send(64)
+    await rig.until(lambda: rig.committed == 64)
+    rig.engine.totals.died(rig.engine.slots[TASK], FencedError("x"))
+    rig.engine.totals.died(rig.engine.slots[TASK], TransactionFailed("x"))
+    found = {
+        (sample.name.removeprefix("orchestrator_"), *sample.labels.values()): sample.value
+        for family in EngineCollector(rig.engine, wall=lambda: 10.0).collect()
+        for sample in family.samples
+    }
+    stored = rig.world.disk.size()
+    assert stored[0] == 1
+    wanted = {
+        ("states", "decide"): 1,
+        ("state_bytes", "decide"): stored[1],
+        ("hottest_key_share", "decide"): 1.0,
+        ("misplaced_keys_total", "decide"): 0,
+        ("replayed_records_total", "decide"): 0,
+        ("transactions_failed_total", "decide", "fenced"): 1,
+        ("transactions_failed_total", "decide", "unknown"): 1,
+        ("partition_lag_records", "decide", "0"): 6,
+        ("partitions", "decide", "running"): 1,
+    }
+    assert wanted.items() <= found.items()
+    assert found["stage_cpu_seconds_total", "decide"] > 0
+    before = found["inputs_total", "decide", "events"]
+    assert before == 64
+    await rig.engine.suspend()
+    await rig.engine.assign([])
+    await rig.until(lambda: not rig.engine.slots)
+    await rig.until(lambda: rig.engine.totals.now(())["decide"].cpu > 0)
 
 
 async def test_a_gap_seeks_back(rig):

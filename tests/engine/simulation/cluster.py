@@ -43,7 +43,7 @@ class _Time:
     """Stands for the module ``time``."""
 
     def __init__(self, cluster) -> None:
-        self.monotonic = cluster.mono
+        self.monotonic = self.thread_time = cluster.mono
 
 
 @contextmanager
