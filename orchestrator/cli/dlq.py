@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.session import Session
     from orchestrator.kafka.dead_letters import DeadLetter
     from orchestrator.settings import Settings
+    from orchestrator.sources.producer import Outgoing
 
 FINDINGS: Final = 1
 NEWEST: Final = 50
@@ -144,13 +145,15 @@ def replay(session: Session, places: tuple[tuple[int, int], ...], cause: str | N
     """Send dead letters back: original key, bytes and headers, to the partition they came from.
 
     What was decided already is not decided again: identify and decide know event ids, sinks know
-    action ids; so a second replay does no harm. The letter itself stays where it is. Letters that
-    did not come from Kafka, or are no records, have no way back; they are listed, and the exit code
-    is 1.
+    action ids; so a second replay does no harm. The letter itself stays where it is. Letters of
+    `connect` go through the mappings in force, and their events to our events: their topics are
+    somebody else's. Letters that did not come from Kafka, or are no records, have no way back; they
+    are listed, and the exit code is 1.
     """
     from orchestrator.errors import UsageError
     from orchestrator.kafka.dead_letters import why_not_replayable
     from orchestrator.kafka.topics import Topology
+    from orchestrator.sources.connect.again import is_mapped, map_again
 
     if bool(places) == (cause is not None):
         raise UsageError("name the letters (PARTITION:OFFSET...), or give --cause")
@@ -164,13 +167,17 @@ def replay(session: Session, places: tuple[tuple[int, int], ...], cause: str | N
         if not chosen:
             raise UsageError(f"no dead letter has the cause {cause!r}: see `orchestrator dlq list`")
     topics = frozenset(spec.name for spec in Topology(settings).specs())
-    refused = {one.name: why for one in chosen if (why := why_not_replayable(one, topics))}
+    foreign = [one for one in chosen if is_mapped(one)]
+    ours = [one for one in chosen if not is_mapped(one)]
+    events, refused = map_again(settings, foreign) if foreign else ([], {})
+    refused |= {one.name: why for one in ours if (why := why_not_replayable(one, topics))}
     sent = [one for one in chosen if one.name not in refused]
-    send_back(settings, sent)
+    send_back(settings, [one for one in ours if one.name not in refused], events)
 
     def as_text(console: Console) -> None:
         for one in sent:
-            console.print(f"{one.name}  back on {_origin(one)}", markup=False)
+            what = "mapped again, of" if is_mapped(one) else "back on"
+            console.print(f"{one.name}  {what} {_origin(one)}", markup=False)
         for name, why in refused.items():
             console.print(f"{name}  not replayed: {why}", style="red", markup=False)
         console.print(f"{len(sent)} replayed, {len(refused)} not.")
@@ -223,8 +230,10 @@ def read_one(settings: Settings, place: tuple[int, int]) -> DeadLetter:
     raise UsageError(f"there is no dead letter {partition}:{offset}: see `orchestrator dlq list`")
 
 
-def send_back(settings: Settings, letters: Sequence[DeadLetter]) -> None:
-    """Produce the originals to the partitions that they came from, in the order given.
+def send_back(
+    settings: Settings, letters: Sequence[DeadLetter], events: Sequence[Outgoing] = ()
+) -> None:
+    """Produce the originals to the partitions that they came from, in the order given, and events.
 
     The partition is named, not computed: a record without a key goes back to where it lay. Under
     ``clock.mode: log`` it carries the log time of the refusal, else the time is now.
@@ -254,10 +263,20 @@ def send_back(settings: Settings, letters: Sequence[DeadLetter]) -> None:
             timestamp=letter.at if settings.clock.mode == "log" else 0,
             on_delivery=delivered,
         )
+    for one in events:
+        producer.produce(
+            one.topic,
+            one.value,
+            one.key,
+            headers=one.headers,
+            timestamp=one.timestamp,
+            on_delivery=delivered,
+        )
     left = producer.flush(FLUSH_S)
     if failed or left:
         why = "; ".join(sorted(set(failed))) or "no answer"
-        raise CouldNotRun(f"{len(failed) + left} of {len(letters)} not replayed: {why}")
+        count = len(letters) + len(events)
+        raise CouldNotRun(f"{len(failed) + left} of {count} not replayed: {why}")
 
 
 # -------------------------------------------------------------------------------------- showing

@@ -82,6 +82,30 @@ class RegistryClient:
         answer = self._ask("GET", f"/schemas/ids/{schema_id}")
         return None if answer is None else str(answer["schema"])
 
+    def schema_texts(self, schema_id: int) -> list[str] | None:
+        """Return the schema with this id behind all that it refers to; None if it is not known.
+
+        Raises:
+            RegistryUnavailable: No answer that says either, or a schema that is referred to is gone.
+        """
+        answer = self._ask("GET", f"/schemas/ids/{schema_id}")
+        return None if answer is None else self._with_references(answer, {})
+
+    def _with_references(self, answer: Any, found: dict[str, str]) -> list[str]:
+        """Return texts, each behind those that it names; ``found`` grows."""
+        for one in answer.get("references") or ():
+            path = f"/subjects/{quote(one['subject'], safe='')}/versions/{one['version']}"
+            if path in found:
+                continue
+            inner = self._ask("GET", path)
+            if inner is None:
+                raise RegistryUnavailable(
+                    f"{self.url}{path}: a schema refers to it, and it is gone"
+                )
+            self._with_references(inner, found)
+            found[path] = str(inner["schema"])
+        return [*found.values(), str(answer["schema"])]
+
     def lookup(self, subject: str, schema: str) -> int | None:
         """Return the id of ``schema`` under ``subject``; None if it is not registered there.
 

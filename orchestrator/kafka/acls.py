@@ -164,6 +164,7 @@ class _Needs:
         back = "letters go back where they came from"
         return [
             self._reads("dead-letters", "the letters"),
+            self._reads("definitions", "the mappings, for letters of other teams' topics"),
             self._writes("events", back),
             self._writes("timeline", back),
             *(self._writes("actions", back, c) for c in self._settings.channels),

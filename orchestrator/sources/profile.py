@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from orchestrator.errors import DefinitionMissing
-from orchestrator.kafka.definitions import DefinitionStore
+from orchestrator.records import CatalogSwitch, Definition
 from orchestrator.sources.identities import IdentityKinds
 
 PROFILE = "profile/"
 
 
+class Applied(Protocol):
+    """What is in force; a ``DefinitionStore`` follows it."""
+
+    @property
+    def catalog(self) -> CatalogSwitch | None:
+        """The newest catalog."""
+        ...
+
+    def get(self, hash_: str) -> Definition | None:
+        """Return a definition if it has arrived."""
+        ...
+
+
 class AppliedKinds:
     """Follows ``profile.yaml`` as it is applied; a lookup costs a comparison."""
 
-    def __init__(self, store: DefinitionStore) -> None:
+    def __init__(self, store: Applied) -> None:
         self._store = store
         self._hash: str | None = None
         self._kinds: IdentityKinds | None = None

@@ -44,6 +44,8 @@ RESOURCES = {
     "group": ResourceType.GROUP,
     "transactionalId": ResourceType.TRANSACTIONAL_ID,
 }
+TRIALS = "trials.v1"
+"""A topic of another team, which a mapping of the workspace reads."""
 WORKSPACE = {
     "profile.yaml": {
         "identities": {"primary": "account_id"},
@@ -55,6 +57,19 @@ WORKSPACE = {
         "consent": {"default": {"service": "opt_out"}},
     },
     "events.yaml": {"trial.started": {}},
+    "sources/trials.yaml": {
+        "source": "crm",
+        "topic": TRIALS,
+        "format": "json",
+        "events": [
+            {
+                "type": "customer.updated",
+                "identities": {"account_id": "record.who"},
+                "properties": {"email": "record.mail"},
+            },
+            {"type": "trial.started", "identities": {"account_id": "record.who"}},
+        ],
+    },
     "messages/hello.yaml": {
         "message": "hello",
         "category": "service",

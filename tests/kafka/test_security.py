@@ -7,6 +7,7 @@ everything else. In the other one all share a client certificate.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import time
 import urllib.error
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
 
 from orchestrator.kafka.acls import grants
 from orchestrator.kafka.exports import account
@@ -21,7 +24,7 @@ from orchestrator.settings import load_settings
 from orchestrator.testing.caller import Caller
 from orchestrator.testing.certificates import Authority
 from orchestrator.testing.stack import Stack
-from tests.kafka.secured import CHIEF, SecuredBroker, write_workspace
+from tests.kafka.secured import CHIEF, TRIALS, SecuredBroker, write_workspace
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -55,10 +58,11 @@ class Guarded:
 
     def __init__(self, secured: SecuredBroker, workspace) -> None:
         self.secured = secured
-        flags = {"topics.prefix": PREFIX}
+        flags = {"topics.prefix": PREFIX, "connect.topics": TRIALS}
         flags |= {f"deliver.{channel}.sender": sender for channel, sender in SENDERS.items()}
         settings = load_settings(env={}, flags=flags)
         self.grants = grants(settings)
+        secured.admin.create_topics([NewTopic(TRIALS, 1, 1)])[TRIALS].result(60)
         self.accounts = {role: account(settings, role) for role in self.grants}
         secured.add_accounts({name: f"{SECRET}-{name}" for name in self.accounts.values()})
         for role, needs in self.grants.items():
@@ -145,6 +149,18 @@ def test_every_role_runs_with_exactly_its_grants(guarded):
     logged = everything_logged(guarded.stack)
     assert "uthorization" not in logged
     assert SECRET not in logged
+
+
+def test_connect_reads_another_teams_topic_with_exactly_its_grants(guarded):
+    """A record there becomes events, and these two e-mails; its account sees that topic and ours."""
+    stack = guarded.stack
+    stack.start("connect")
+    other = Producer({"bootstrap.servers": guarded.secured.broker.bootstrap})
+    other.produce(TRIALS, json.dumps({"who": "cora", "mail": "cora@example.com"}).encode())
+    assert not other.flush(60)
+    expect_both_mails(stack, "cora")
+    assert stack.stop("connect") == 0
+    assert "uthorization" not in (stack.home / "connect.log").read_text()
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from msgspec import MsgspecError
 
 from orchestrator.errors import DefinitionMissing, UsageError
 from orchestrator.expressions.records import KEY
-from orchestrator.kafka.definitions import DefinitionStore
 from orchestrator.observability import get_logger
 from orchestrator.sources.connect.opening import Opener
 from orchestrator.sources.connect.schemas import WriterSchemas
 from orchestrator.sources.mappings import Mapper
+from orchestrator.sources.profile import Applied
 
 SOURCE: Final = "source/"
 _log = get_logger(__name__)
@@ -37,7 +37,7 @@ class AppliedTopics:
         own: The deployment's own topics: to read them here would feed events to themselves.
     """
 
-    def __init__(self, store: DefinitionStore, schemas: WriterSchemas, own: frozenset[str]) -> None:
+    def __init__(self, store: Applied, schemas: WriterSchemas, own: frozenset[str]) -> None:
         self._store = store
         self._schemas = schemas
         self._own = own

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from orchestrator.codec import Codec, headers_for, open_codec, open_registry
 from orchestrator.errors import InputError, PoisonError
-from orchestrator.kafka.dead_letters import dead_letter_headers, fitted
+from orchestrator.kafka.dead_letters import AT, dead_letter_headers, fitted
 from orchestrator.kafka.definitions import DefinitionStore
 from orchestrator.kafka.topics import Topology
 from orchestrator.observability import get_logger
@@ -94,7 +94,8 @@ class Connector:
             topic=incoming.topic,
             partition=incoming.partition,
             offset=incoming.offset,
-            original=incoming.headers,
+            # Its time is a part of its id: `dlq replay` maps it again under the same one.
+            original=[*incoming.headers, (AT, str(incoming.at or "").encode())],
         )
         value, told = fitted(incoming.key, incoming.value, headers)
         at = (incoming.at or 0) if self._log_clock else 0

@@ -3,14 +3,18 @@
 One thread does all of it, batch by batch, so at any instant all that is in flight is one batch: a
 rebalance or a kill finds either a position behind which everything is in Kafka, or records that are
 read again and come to the same event ids. A record that cannot be judged now (its schema is not
-there) is not passed over: its partition is set back to it and waits, the others go on.
+there) is not passed over: it is held with those behind it, its partition pauses, the others go on.
+While Kafka takes no events the batch in hand is written again and again, and nothing is read.
+
+Positions are told without waiting for the answer, and none is ever sought: calls of the client that
+wait without a limit did so for ever when a broker was killed. Only who leaves waits.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -57,21 +61,18 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Wait:
-    """Why a partition stands still, and until when."""
+    """Why a partition stands still, until when, and what was read of it."""
 
     why: str
     until: float
+    held: list[Message]
 
 
 @dataclass(slots=True)
-class _Batch:
-    """Where the records of a batch began and end, by partition; ``error``: not all are in Kafka."""
+class _Reports:
+    """Kafka's word on a batch; ``error``: not all of it was taken."""
 
-    begins: dict[Place, int] = field(default_factory=dict)
-    ends: dict[Place, int] = field(default_factory=dict)
     error: KafkaError | None = None
-    abandoned: bool = False
-    """A stop came before all was handed over."""
 
     def delivered(self, error: KafkaError | None, _: Message) -> None:
         self.error = self.error or error
@@ -101,6 +102,7 @@ class Reader:
                 **{
                     "partition.assignment.strategy": "cooperative-sticky",
                     "session.timeout.ms": settings.kafka.get("session.timeout.ms", SESSION_MS),
+                    "on_commit": self._committed,
                 },
             )
         )
@@ -112,8 +114,10 @@ class Reader:
         self._joined = False
         self._waits: dict[Place, _Wait] = {}
         self._absent: dict[str, str] = {}
-        self._held = ""
+        self._unknown = ""
         """Why no topics are known."""
+        self._refused = ""
+        """Why Kafka takes no events."""
         self._positions: dict[Place, int] = {}
         """All in front of them is in Kafka, and the group does not know it yet."""
         self._committed_at = monotonic()
@@ -134,7 +138,9 @@ class Reader:
 
     def waiting(self) -> dict[str, str]:
         """Return what keeps it from reading, by name; may be asked by any thread."""
-        found = {"catalog": self._held} if self._held else {}
+        found = {"catalog": self._unknown} if self._unknown else {}
+        if self._refused:
+            found["kafka"] = self._refused
         if self._subscribed and not self._joined:
             found["group"] = "partitions are being assigned"
         found |= {f"topic {topic}": why for topic, why in list(self._absent.items())}
@@ -149,7 +155,7 @@ class Reader:
         try:
             while not self._stopped.is_set():
                 self._subscribe()
-                self._resume()
+                self._try_again()
                 self._take(self._consumer.consume(BATCH, POLL_S))
                 if monotonic() - self._committed_at >= COMMIT_S:
                     self._commit(self._positions)
@@ -157,7 +163,7 @@ class Reader:
         except BaseException as error:  # noqa: BLE001 - handed to the event loop, which ends the role
             self._failed(error)
         finally:
-            self._commit(self._positions)
+            self._commit(self._positions, wait=True)
             self._consumer.close()
 
     def _subscribe(self) -> None:
@@ -165,9 +171,9 @@ class Reader:
             wanted = tuple(sorted(self._topics()))
         except UnavailableError as missing:
             # With what was known before it goes on; before the first catalog there is nothing.
-            self._held = str(missing)
+            self._unknown = str(missing)
             return
-        self._held = ""
+        self._unknown = ""
         if wanted == self._subscribed:
             return
         _log.info("reading topics", topics=list(wanted))
@@ -184,26 +190,30 @@ class Reader:
         self._subscribed = wanted
 
     def _take(self, messages: Sequence[Message]) -> None:
-        batch = _Batch()
+        sound: list[Message] = []
         for message in messages:
             if error := message.error():
                 self._complain(message.topic() or "", error)
+            elif _place(message) in self._assigned:
+                sound.append(message)
+        self._work(sound)
+
+    def _work(self, messages: Iterable[Message]) -> None:
+        made: list[Outgoing] = []
+        ends: dict[Place, int] = {}
+        for message in messages:
+            place = _place(message)
+            if wait := self._waits.get(place):
+                wait.held.append(message)  # its turn comes after the one that waits
                 continue
-            place = Place(message.topic() or "", message.partition() or 0)
-            if place in self._waits or place not in self._assigned:
-                continue  # behind one that waits: read again after it
-            offset = message.offset() or 0
-            batch.begins.setdefault(place, offset)
             try:
-                found = self._records(_incoming(message))
+                made += self._records(_incoming(message))
             except UnavailableError as away:
-                self._wait(place, offset, str(away))
+                self._hold(place, message, str(away))
                 continue
-            for one in found:
-                self._produce(one, batch)
-            batch.ends[place] = offset + 1
-        if batch.ends:
-            self._settle(batch)
+            ends[place] = (message.offset() or 0) + 1
+        if ends and self._write(made):
+            self._positions |= ends
 
     def _complain(self, topic: str, error: KafkaError) -> None:
         if error.fatal():
@@ -212,8 +222,26 @@ class Reader:
             self._absent[topic] = error.str()
         _log.warning("a topic cannot be read", topic=topic, error=error.str())
 
-    def _produce(self, record: Outgoing, batch: _Batch) -> None:
-        while batch.error is None:
+    def _write(self, records: Sequence[Outgoing]) -> bool:
+        """Return True when Kafka has all records; False: a stop came before."""
+        while True:
+            reports = _Reports()
+            handed_over = all(self._produce(one, reports) for one in records)
+            if not self._flushed() or (self._stopped.is_set() and not handed_over):
+                _log.warning("Kafka has not acknowledged all: the next process reads it again")
+                return False
+            if reports.error is None:
+                self._tell_refusal("")
+                return True
+            if reports.error.fatal():
+                raise FatalError(f"the producer cannot go on: {reports.error.str()}")
+            self._tell_refusal(f"it takes no events: {reports.error.str()}")
+            if self._stopped.wait(RETRY_S):
+                return False
+
+    def _produce(self, record: Outgoing, reports: _Reports) -> bool:
+        """Return whether the record was handed over; if not, a stop or an error came before."""
+        while reports.error is None:
             try:
                 self._producer.produce(
                     record.topic,
@@ -221,74 +249,83 @@ class Reader:
                     record.key,
                     headers=record.headers,
                     timestamp=record.timestamp,
-                    on_delivery=batch.delivered,
+                    on_delivery=reports.delivered,
                 )
             except BufferError:
                 self._producer.poll(_FULL_S)  # the queue is full: wait for room
                 if self._stopped.is_set():
-                    batch.abandoned = True
-                    return
+                    return False
             except KafkaException as refusal:
                 # A grant or a topic was taken away: known from the last answer, refused at once.
-                batch.error = refusal.args[0]
+                reports.error = refusal.args[0]
             else:
                 self._producer.poll(0)
-                return
+                return True
+        return False
 
-    def _settle(self, batch: _Batch) -> None:
-        """Wait until Kafka has the batch; else set its partitions back."""
+    def _flushed(self) -> bool:
+        """Wait for all reports; False: a stop does not wait longer."""
         deadline = 0.0
         while self._producer.flush(_FLUSH_S):
             if self._stopped.is_set():
                 deadline = deadline or monotonic() + STOP_S
                 if monotonic() > deadline:
-                    _log.warning("Kafka has not acknowledged all: the next process reads it again")
-                    return
-        if batch.abandoned:
-            return
-        if batch.error is None:
-            self._positions |= batch.ends
-            return
-        if batch.error.fatal():
-            raise FatalError(f"the producer cannot go on: {batch.error.str()}")
-        _log.warning("events were not taken; they are sent again", error=batch.error.str())
-        for place in batch.ends:
-            self._wait(place, batch.begins[place], f"Kafka takes no events: {batch.error.str()}")
+                    return False
+        return True
 
-    def _wait(self, place: Place, offset: int, why: str) -> None:
-        at = TopicPartition(place.topic, place.partition, offset)
-        self._consumer.pause([at])
-        self._consumer.seek(at)
-        self._waits[place] = _Wait(why, monotonic() + RETRY_S)
-        metrics.connect_waiting.labels(place.topic).set(self._waiting_of(place.topic))
+    def _tell_refusal(self, why: str) -> None:
+        if why:
+            _log.warning("events are written again", error=why)
+        if why != self._refused:
+            self._refused = why
+            for topic in {place.topic for place in self._assigned}:
+                self._tell_waiting(topic)
 
-    def _resume(self) -> None:
+    def _hold(self, place: Place, message: Message, why: str) -> None:
+        self._consumer.pause([TopicPartition(*place)])
+        self._waits[place] = _Wait(why, monotonic() + RETRY_S, [message])
+        self._tell_waiting(place.topic)
+
+    def _try_again(self) -> None:
         now = monotonic()
-        due = [place for place, wait in self._waits.items() if wait.until <= now]
-        for place in due:
-            self._consumer.resume([TopicPartition(*place)])
-            self._forget_wait(place)
+        for place in [place for place, wait in self._waits.items() if wait.until <= now]:
+            self._work(self._waits.pop(place).held)
+            if place not in self._waits:
+                self._consumer.resume([TopicPartition(*place)])
+                self._tell_waiting(place.topic)
 
-    def _forget_wait(self, place: Place) -> None:
-        if self._waits.pop(place, None):
-            metrics.connect_waiting.labels(place.topic).set(self._waiting_of(place.topic))
+    def _tell_waiting(self, topic: str) -> None:
+        waiting = self._assigned if self._refused else self._waits.keys()
+        count = sum(place.topic == topic for place in waiting)
+        metrics.connect_waiting.labels(topic).set(count)
 
-    def _waiting_of(self, topic: str) -> int:
-        return sum(place.topic == topic for place in self._waits)
-
-    def _commit(self, positions: dict[Place, int]) -> None:
+    def _commit(self, places: Iterable[Place], *, wait: bool = False) -> None:
+        """Tell the group the positions of ``places``; ``wait`` for its answer only when leaving."""
+        told = [
+            TopicPartition(*place, self._positions.pop(place))
+            for place in [*places]
+            if place in self._positions
+        ]
         self._committed_at = monotonic()
-        if not positions:
+        if not told:
             return
-        told = [TopicPartition(*place, offset) for place, offset in positions.items()]
         try:
-            self._consumer.commit(offsets=told, asynchronous=False)
+            if wait:
+                self._consumer.commit(offsets=told, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=told)
         except KafkaException as error:
-            # Told again with the next ones; or the partition moved, and its next owner reads again.
-            _log.warning("positions are not kept yet", error=error.args[0].str())
-        else:
-            for place in list(positions):
-                self._positions.pop(place, None)
+            self._committed(error.args[0], told)
+
+    def _committed(self, error: KafkaError | None, told: list[TopicPartition]) -> None:
+        if error is None:
+            return
+        # Told again with the next ones; or the partition moved, and its next owner reads again.
+        _log.warning("positions are not kept yet", error=error.str())
+        for one in told:
+            place = Place(one.topic, one.partition)
+            if place in self._assigned:
+                self._positions.setdefault(place, one.offset)
 
     def _measure(self) -> None:
         for place in self._assigned:
@@ -309,8 +346,7 @@ class Reader:
         consumer.incremental_assign(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        places = [Place(one.topic, one.partition) for one in partitions]
-        self._commit({one: self._positions[one] for one in places if one in self._positions})
+        self._commit([Place(one.topic, one.partition) for one in partitions], wait=True)
         self._drop(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -321,7 +357,8 @@ class Reader:
             place = Place(one.topic, one.partition)
             self._assigned.discard(place)
             self._positions.pop(place, None)
-            self._forget_wait(place)
+            self._waits.pop(place, None)  # whoever gets it reads from the group's position
+            self._tell_waiting(place.topic)
             metrics.connect_lag_records.remove(place.topic, str(place.partition))
         consumer.incremental_unassign(partitions)
 
@@ -329,6 +366,10 @@ class Reader:
 def group_of(settings: Settings) -> str:
     """Return the name of the consumer group."""
     return f"{settings.app.id}-connect"
+
+
+def _place(message: Message) -> Place:
+    return Place(message.topic() or "", message.partition() or 0)
 
 
 def _incoming(message: Message) -> Incoming:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -47,11 +47,15 @@ class Datum:
 
 
 class _Writer:
-    """One writer's schema; ``project`` is what is read of it."""
+    """One writer's schema, behind those that it refers to."""
 
-    def __init__(self, text: str) -> None:
-        self._schema: Any = json.loads(text)
-        self._parsed = parse_schema(self._schema)
+    def __init__(self, texts: Sequence[str]) -> None:
+        *referred, text = map(json.loads, texts)
+        self._referred: dict[str, Any] = {}
+        for schema in referred:
+            parse_schema(schema, named_schemas=self._referred)
+        self._schema: Any = text
+        self._parsed: Any = parse_schema(text, named_schemas=dict(self._referred))
         self.type = str(self._parsed.get("name", "")) if isinstance(self._parsed, dict) else ""
         self._readers: dict[frozenset[str], Any] = {}
 
@@ -74,8 +78,9 @@ class _Writer:
         if not self.type or "fields" not in self._schema:
             return None
         fields = [one for one in self._schema["fields"] if one["name"] in wanted]
+        pruned = {**self._schema, "fields": fields}
         try:
-            return parse_schema({**self._schema, "fields": fields})
+            return parse_schema(pruned, named_schemas=dict(self._referred))
         except UnknownType:
             return None  # a field that is wanted uses a type that stands in one that is not
 
@@ -135,24 +140,24 @@ class WriterSchemas:
     def _ask(self, number: int) -> None:
         while not self._stopped.is_set():
             try:
-                text = self._registry.schema(number)
+                texts = self._registry.schema_texts(number)
             except RegistryUnavailable as away:
                 _log.warning("waiting for the schema registry", error=str(away))
                 self.problem = str(away)
                 self._stopped.wait(RETRY_S)
                 continue
             self.problem = ""
-            if text is None:
+            if texts is None:
                 self._unknown[number] = self._monotonic() + UNKNOWN_S
             else:
-                self._known[number] = _parsed(text)
+                self._known[number] = _parsed(texts)
             self._asked.discard(number)
             return
 
 
-def _parsed(text: str) -> _Writer | DecodeError:
+def _parsed(texts: Sequence[str]) -> _Writer | DecodeError:
     try:
-        return _Writer(text)
+        return _Writer(texts)
     except (*_BROKEN, SchemaParseException, UnknownType) as error:
         # The registry's answer for an id never changes: remembered like a good one.
         return DecodeError(f"the writer's schema is none that can be read: {error}", "bad_schema")

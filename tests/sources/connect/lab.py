@@ -6,11 +6,11 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from orchestrator.codec import open_codec
@@ -24,7 +24,7 @@ from orchestrator.sources.connect.connector import run
 from orchestrator.sources.connect.reader import group_of
 
 PROFILE = '{"identities":{"also":["email"],"primary":"user_id"}}'
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 class Lab:
@@ -87,7 +87,7 @@ class Lab:
 
     def written(self) -> None:
         """Wait until Kafka has all of it."""
-        assert not self._producer.flush(30)
+        assert not self._producer.flush(DEADLINE_S)
 
     def read(self, topic: str) -> list[Message]:
         """What a topic holds now, partition by partition."""
@@ -148,9 +148,12 @@ class Lab:
         return sum(ends) - sum(done)
 
     def until(self, condition: Callable[[], bool], said: Callable[[], object] = str) -> None:
-        """Wait for a condition."""
+        """Wait for a condition; a broker that just came back cannot answer yet."""
         deadline = time.monotonic() + DEADLINE_S
-        while not condition():
+        while True:
+            with suppress(KafkaException):
+                if condition():
+                    return
             assert time.monotonic() < deadline, said()
             time.sleep(0.05)
 

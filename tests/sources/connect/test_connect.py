@@ -12,8 +12,10 @@ from urllib.request import urlopen
 import pytest
 from fastavro import parse_schema, schemaless_writer
 
+from orchestrator import cli
 from orchestrator.codec import open_registry
 from orchestrator.codec.wire import prefix as framed
+from orchestrator.ids import event_id
 from orchestrator.partitioning import partition_for
 from orchestrator.settings import Settings, load_settings
 from orchestrator.testing.broker import Broker
@@ -162,6 +164,48 @@ async def test_what_cannot_be_mapped_is_a_dead_letter(lab: Lab) -> None:
     assert said["stage"] == "connect"
     assert said["exception.message"].startswith("source web: no JSON")
     assert json.loads(letters[2].value()) == large
+
+
+async def test_a_dead_letter_is_mapped_again(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the mapping was mended: as the event that it would have been, with its id and time."""
+    lab.create("clicks", "taps", partitions=1)
+    lab.apply(CLICKS)
+    lab.write("clicks", {"page": "/", "who": "ada"})
+    lab.write("clicks", {"page": "/"})
+    lab.write("taps", b"{", b"a")
+    lab.written()
+    async with connected(lab.settings):
+        await lab.consumed("clicks", "taps")
+    assert lab.events() == []
+    lab.apply(CLICKS.replace("key.value", "record.who").replace(", TOPIC-taps", ""))
+
+    def replayed(cause: str) -> dict[str, Any]:
+        settings = lab.settings
+        given = {
+            "dev": "true",
+            "kafka.bootstrap.servers": settings.kafka["bootstrap.servers"],
+            "registry.url": settings.registry.url,
+            "topics.prefix": settings.topics.prefix,
+        }
+        words = [part for pair in given.items() for part in ("--set", "=".join(pair))]
+        capsys.readouterr()
+        assert cli.run([*words, "dlq", "replay", "--cause", cause, "--output", "json"]) == 1
+        return json.loads(capsys.readouterr().out)
+
+    for _ in range(2):
+        said = await asyncio.to_thread(replayed, "no_identity")
+        assert len(said["replayed"]) == 1
+        assert list(said["refused"].values()) == [
+            "a mapping in force still refuses it; see its message"
+        ]
+    said = await asyncio.to_thread(replayed, "bad_record")
+    assert list(said["refused"].values()) == [f"no mapping in force reads {lab.name('taps')}"]
+    topic = lab.name("clicks")
+    at = lab.read(topic)[0].timestamp()[1]
+    first, second = lab.events()
+    assert first == second
+    assert first.event_id == event_id("web", topic, "0", "0", str(at))
+    assert (first.occurred_at, first.identities) == (at, {"user_id": "ada"})
 
 
 async def test_one_mapping_s_refusal_is_not_the_other_s(lab: Lab) -> None:

@@ -7,14 +7,14 @@ import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from io import BytesIO
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fastavro import parse_schema, schemaless_writer
 
-from orchestrator.codec import open_registry
+from orchestrator.codec import RegistryClient, open_registry
 from orchestrator.codec.wire import prefix
-from orchestrator.errors import DecodeError, InputError, SchemaNotLoaded
+from orchestrator.errors import DecodeError, InputError, RegistryUnavailable, SchemaNotLoaded
 from orchestrator.expressions.records import KEY
 from orchestrator.records import Event
 from orchestrator.settings import Registry as RegistrySettings
@@ -156,6 +156,49 @@ def test_bytes_that_fit_no_schema_are_told_apart(schemas, registry):
         with pytest.raises(DecodeError) as refused:
             opened(schemas, "avro", incoming(broken), "id")
         assert refused.value.cause == cause, broken
+
+
+class Referring(RegistryClient):
+    """A registry in which the schema refers to another one, and that to a third."""
+
+    ANSWERS: ClassVar[dict[str, Any]] = {
+        "/schemas/ids/7": {
+            "schema": json.dumps({"type": "record", "name": "shop.Order", "fields": [
+                {"name": "id", "type": "string"}, {"name": "line", "type": "shop.Line"}]}),
+            "references": [{"name": "shop.Line", "subject": "line", "version": 2},
+                           {"name": "shop.Sku", "subject": "sku", "version": 1}],
+        },
+        "/subjects/line/versions/2": {
+            "schema": json.dumps({"type": "record", "name": "shop.Line", "fields": [
+                {"name": "sku", "type": "shop.Sku"}]}),
+            "references": [{"name": "shop.Sku", "subject": "sku", "version": 1}],
+        },
+        "/subjects/sku/versions/1": {
+            "schema": json.dumps({"type": "enum", "name": "shop.Sku", "symbols": ["A", "B"]}),
+        },
+    }  # fmt: skip
+
+    def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Any:
+        del method, body
+        return self.ANSWERS.get(path)
+
+
+def test_a_schema_may_refer_to_others():
+    """Whole and projected; one that refers to what is gone waits, and is no dead letter."""
+    registry = Referring("http://127.0.0.1:1")
+    schemas = WriterSchemas(registry)
+    value = prefix(7) + b"\x02x" + b"\x02"
+    found = opened(schemas, "avro", incoming(value), "line.sku")
+    assert found.record == {"line": {"sku": "B"}}
+    assert found.arrival.roots["kafka"]["type"] == "shop.Order"
+    assert opened(schemas, "avro", incoming(value), "id line").record["id"] == "x"
+    schemas.close()
+    gone = dict(Referring.ANSWERS)
+    del gone["/subjects/sku/versions/1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Referring, "ANSWERS", gone)
+        with pytest.raises(RegistryUnavailable, match="is gone"):
+            registry.schema_texts(7)
 
 
 def test_json_with_and_without_the_frame_of_its_serializer(schemas):

@@ -52,6 +52,7 @@ def told(input_):
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=8)
 
 
+@settings(deadline=None)  # it writes files, and machines are busy at times
 @given(st.lists(st.lists(cells, min_size=2, max_size=2), max_size=8), st.sampled_from(",;\t|"))
 def test_csv_is_read_as_pythons_own_reader_reads_it(tmp_path_factory, rows, delimiter):
     """Quotes, line breaks and delimiters within cells; each row by itself, found by its bytes."""
@@ -198,7 +199,7 @@ SUMS = {**EVENT, "properties": {"n": "sum(long(record.n))"}}
 lines_of_groups = st.lists(st.tuples(st.integers(0, 4), st.integers(-9, 9)), max_size=30)
 
 
-@settings(deadline=None)  # it writes files, and machines are busy at times
+@settings(deadline=None)
 @given(lines_of_groups)
 def test_groups_are_added_up_wherever_their_lines_stand(tmp_path_factory, lines):
     """In the order of their first lines; a load continues behind any of them."""
