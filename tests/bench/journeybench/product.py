@@ -38,12 +38,14 @@ LINE = 'orchestrator_inputs_total{kind="events",stage="decide"}'
 
 def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, Any]:
     """Measure; return a row like the peers'."""
+    name = f"bench-{time.time_ns()}"
     settings = {
-        "topics": {"prefix": f"bench{time.time_ns()}", "partitions": run.PARTITIONS},
+        "app": {"id": name},
+        "topics": {"prefix": name},
         "worker": {"assume_accepted": True},
     }
     with Stack(workload.EXAMPLE, clock="log", broker=broker, settings=settings) as stack:
-        _preload(stack, count, customers, run.PARTITIONS)
+        _preload(stack, count, customers)
         role = stack.start("worker")
         _pin(role.process.pid, int(run.SUT_CORE))
         stack.wait_ready("worker", f"{stack.worker_url}/readyz", 120)
@@ -74,8 +76,9 @@ def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, 
         }
 
 
-def _preload(stack: Stack, count: int, customers: int, partitions: int) -> None:
-    codec, timeline = open_codec(stack.settings), Topology(stack.settings).name("timeline")
+def _preload(stack: Stack, count: int, customers: int) -> None:
+    codec, topology = open_codec(stack.settings), Topology(stack.settings)
+    timeline = topology.name("timeline")
     codec.prepare({timeline: "timeline"})
     producer = Producer(producer_config(stack.settings))
     for key, event in workload.events(count, customers):
@@ -83,7 +86,7 @@ def _preload(stack: Stack, count: int, customers: int, partitions: int) -> None:
         producer.produce(timeline, value, key, timestamp=event.occurred_at)
         while len(producer) > 50_000:
             producer.poll(0.1)
-    for partition in range(partitions):  # a tick: time has come this far
+    for partition in range(topology.partitions("timeline")):  # a tick: time has come this far
         producer.produce(timeline, partition=partition, timestamp=END)
     producer.flush(300)
 
