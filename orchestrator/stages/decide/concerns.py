@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orchestrator.stages.decide.state import Customer
 
 UPDATED = "customer.updated"
-MOST_TYPES = 10_000
-"""Types that are kept: names come from outside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,30 +34,27 @@ class Concern:
     absences: tuple[tuple[str, Duration], ...]
     """Journeys that its absence starts, and after what time."""
 
-    @property
-    def moves(self) -> bool:
-        """Whether it may change anything but the memory of seen events."""
-        return bool(
-            self.receipt
-            or self.consent
-            or self.updates
-            or self.traits
-            or self.trackers
-            or self.entries
-            or self.absences
-        )
-
 
 def concern_of(catalog: Catalog, type_: str) -> Concern | None:
     """Return what events of a type mean; None: by themselves nothing."""
-    try:
-        found: Concern | None = catalog.derived[type_]
-    except KeyError:
-        concern = _concern(catalog, type_)
-        found = concern if concern.moves else None
-        if len(catalog.derived) < MOST_TYPES:
-            catalog.derived[type_] = found
-    return found
+    concerns: dict[str, Concern] | None = catalog.derived.get("concerns")
+    if concerns is None:
+        concerns = {each: _concern(catalog, each) for each in _types(catalog)}
+        catalog.derived["concerns"] = concerns
+    return concerns.get(type_)
+
+
+def _types(catalog: Catalog) -> set[str]:
+    return {
+        UPDATED,
+        *RECEIPT_TYPES,
+        *CONSENT_TYPES,
+        *catalog.traits_by_event,
+        *catalog.lasts,
+        *(type_ for type_, _ in catalog.counts),
+        *catalog.entries_by_event,
+        *catalog.absences_by_event,
+    }
 
 
 def _concern(catalog: Catalog, type_: str) -> Concern:

@@ -29,12 +29,7 @@ def next_due(customer: Customer) -> int:
     if customer.watch:
         instants.append(customer.watch)
     for entry in customer.entries:
-        if entry.wake:
-            instants.append(entry.wake)
-        if entry.ends_at:
-            instants.append(entry.ends_at)
-        if entry.watch:
-            instants.append(entry.watch)
+        instants += [one for one in (entry.wake, entry.ends_at, entry.watch) if one]
         if entry.pending is not None and (due := entry.pending.due):
             instants.append(due)
     return min(instants) if instants else 0

@@ -368,6 +368,14 @@ def test_an_exit_condition_fires_at_the_instant_at_which_a_score_has_decayed(wor
     assert 0 <= w.last("exited").decided_at - at("2026-03-05T10:00") <= 1
 
 
+def test_a_goal_is_reached_at_the_instant_at_which_a_score_has_decayed(world, define, at):
+    w = world(heat(define, goal=c.Goal(pattern=define.pattern(when="profile.heat < 1.0"))))
+    w.tell("page.viewed")
+    w.tell("go")
+    assert w.pass_time("P20D") == ["exited j goal"]
+    assert 0 <= w.last("exited").decided_at - at("2026-03-05T10:00") <= 1
+
+
 def test_a_wait_for_a_condition_ends_at_the_instant(world, define, at):
     wait = c.WaitFor(
         mode="first",
