@@ -54,6 +54,13 @@ def test_only_those_write_that_must():
     assert not allowed(roles["tools"], "Write")
 
 
+def test_a_sink_writes_to_the_topic_that_its_settings_name():
+    sales = {"deliver.sales.sender": "kafka", "deliver.sales.topic": "crm.messages"}
+    needs = grants(settings(**sales))["deliver sales"]
+    assert "crm.messages" in allowed(needs, "Write")
+    assert "crm.messages" not in allowed(needs, "Read")
+
+
 def test_a_sink_sees_its_own_channel_alone():
     names = {grant.name for grant in grants(settings())["deliver email"]}
     assert "journey.actions.email.v1" in names
