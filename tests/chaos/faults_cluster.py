@@ -13,6 +13,8 @@ from faults_workers import a_worker
 from injected import Injected
 from toys import event
 
+PATIENCE_S = 600.0
+"""For a broker to start on a busy machine."""
 OUTAGES_S = (60.0, 60.0, 60.0, 60.0, 150.0)
 SAID = re.compile("waiting for the broker|Connection refused|partition died|Disconnected")
 """What a worker says while no broker answers."""
@@ -21,14 +23,15 @@ REGISTRY_AWAY_S = 4.0
 
 def broker_restart(deployment: Deployment) -> Injected:
     """An orderly restart of the only broker."""
-    deployment.broker.restart()
+    deployment.broker.stop()
+    deployment.broker.start(PATIENCE_S)
     return Injected()
 
 
 def broker_kill(deployment: Deployment) -> Injected:
     """The only broker is killed and started again."""
     deployment.broker.kill()
-    deployment.broker.start()
+    deployment.broker.start(PATIENCE_S)
     return Injected()
 
 
@@ -42,7 +45,7 @@ def broker_outage(deployment: Deployment) -> Injected:
         deployment.supervise()
         time.sleep(1)
     silent = [slot for slot, at in seen.items() if not SAID.search(deployment.log(slot)[at:])]
-    deployment.broker.start()
+    deployment.broker.start(PATIENCE_S)
     if silent:
         raise Violation(f"workers {silent} say nothing while the broker is away")
     return Injected(f"{seconds:g} s")
