@@ -31,6 +31,7 @@ BOUNDS_DEADLINE_S = 60.0
 QUEUE_FULL_S = 0.05
 READ_BATCH = 5_000
 READ_WAIT_S = 0.2
+_LOST = "has no attribute 'log'"
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - the library's public name for it
 
 
@@ -216,6 +217,12 @@ class KafkaChangelog:
             if known.fatal() or known.code() == KafkaError._FENCED:  # noqa: SLF001
                 raise FencedError(_text(error)) from error
             raise TransactionFailed(_text(error)) from error
+        except AttributeError as error:
+            # librdkafka logged right behind a fatal error: confluent-kafka calls our logger while its
+            # own exception is pending, and that call's failure is all that is left of it.
+            if _LOST not in str(error):
+                raise
+            raise TransactionFailed("a fatal error of the client, lost behind its log") from error
 
     def _commit(self, snapshot: Snapshot) -> int:
         producer, config = self._producer, self._config

@@ -12,9 +12,10 @@ from structlog.testing import capture_logs
 from test_engine import TASK, FakeReader, Rig
 
 from orchestrator.engine import host
+from orchestrator.engine.changelog import ChangelogConfig, KafkaChangelog, Watermarks
 from orchestrator.engine.meta import META_KEY, Meta, encode
-from orchestrator.engine.ports import ChangelogRecord, Chunk
-from orchestrator.errors import ChangelogTorn, FatalError, StalledError
+from orchestrator.engine.ports import ChangelogRecord, Chunk, Snapshot
+from orchestrator.errors import ChangelogTorn, FatalError, StalledError, TransactionFailed
 
 
 class Ended(BaseException):
@@ -143,3 +144,29 @@ def test_a_loop_that_does_not_turn_ends_the_process(monkeypatch):
     watch.join(60)
     assert isinstance(died[0], FatalError)
     assert "has not turned" in str(died[0])
+
+
+def test_a_fatal_error_of_the_client_that_its_log_hides_kills_the_task_alone():
+    """Seen when a fenced producer logged behind its error: the process ended, all partitions with it."""
+
+    class Fenced:
+        def begin_transaction(self):
+            raise AttributeError("'Logger' object has no attribute 'log'")
+
+    class Slip:
+        def begin_transaction(self):
+            raise AttributeError("'NoneType' object has no attribute 'x'")
+
+    config = ChangelogConfig(
+        producer={}, consumer={}, transaction_timeout=1, commit_timeout=1, stuck=1
+    )
+    changelog = KafkaChangelog(
+        config, Watermarks({}), topic="c", source="s", partition=0, transactional_id="t"
+    )
+    snapshot = Snapshot([], [], Meta(seq=1))
+    changelog._producer = Fenced()
+    with pytest.raises(TransactionFailed, match="lost behind its log"):
+        changelog.commit(snapshot)
+    changelog._producer = Slip()
+    with pytest.raises(AttributeError):
+        changelog.commit(snapshot)
