@@ -66,7 +66,7 @@ PIPELINE = (
 )
 """What a send that falls due has to pass, in this order, with the reasons that each may give."""
 
-_INSTANTS = frozenset({"from", "to", "last"})
+INSTANTS = frozenset({"from", "to", "last"})
 """Values that are instants if they are numbers."""
 _MINUTE_MS = 60_000
 
@@ -102,7 +102,7 @@ def because(decision: Decision, zone: tzinfo = UTC) -> str:
 
 def _value(name: str, value: Value, zone: tzinfo) -> str:
     """Return a value as a person reads it: instants as times, spans in hours."""
-    if name in _INSTANTS and isinstance(value, int):
+    if name in INSTANTS and isinstance(value, int):
         return f"{name}: {instant(value, zone)}"
     if name == "gap_ms" and isinstance(value, int):
         hours, rest = divmod(value // _MINUTE_MS, 60)

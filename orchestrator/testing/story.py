@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
+from orchestrator.explain import INSTANTS
+
 if TYPE_CHECKING:
-    from orchestrator.records import Decision
+    from orchestrator.records import Decision, Value
 
 DAY_FORM = "%a %Y-%m-%d %H:%M:%S"
 MARGIN = " " * len("Mon 2026-03-02 22:00:00")
@@ -45,11 +47,17 @@ def tell(decision: Decision, zone: str) -> str:
     text = " ".join(parts)
     if decision.reason:
         text += f": {decision.reason}"
-        if decision.rule:
-            text += f" (rule {decision.rule})"
+    if decision.rule:
+        text += f" (rule {decision.rule})"
     if decision.rule_values:
-        text += " " + ", ".join(f"{key}={value}" for key, value in decision.rule_values.items())
+        values = decision.rule_values.items()
+        text += " " + ", ".join(f"{key}={_value(key, value, zone)}" for key, value in values)
     return text
+
+
+def _value(name: str, value: Value, zone: str) -> Value:
+    """Return an instant as it is written on the wall."""
+    return wall(value, zone) if name in INSTANTS and isinstance(value, int) else value
 
 
 def lines(happenings: list[Happening], zone: str, customers: int) -> list[str]:

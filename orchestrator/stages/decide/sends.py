@@ -145,21 +145,30 @@ def _try(turn: Turn, candidate: Candidate, rivals: list[Considered] | None = Non
 
 
 def _blocked(turn: Turn, candidate: Candidate, rivals: list[Considered] | None = None) -> None:
-    """Conclude with the blocks of all variants: the first one's reason counts."""
+    """Conclude with the blocks of all variants: the first one's reason counts.
+
+    Of a choice that waits it is the first option that may still be taken.
+    """
     blocks = [variant.block for variant in candidate.variants if variant.block is not None]
-    first = blocks[0]
+    first, way = blocks[0], 0
     deferring = [block for block in blocks if block.then == "defer"]
     if deferring:
+        if candidate.variants[0].option is not None:
+            first, way = deferring[0], blocks.index(deferring[0])
         until = min((block.until for block in deferring if block.until), default=0)
         first = replace(first, then="defer", until=until)
-    _conclude(turn, candidate, first, rivals)
+    _conclude(turn, candidate, first, rivals, way)
 
 
 def _conclude(
-    turn: Turn, candidate: Candidate, block: Block, rivals: list[Considered] | None = None
+    turn: Turn,
+    candidate: Candidate,
+    block: Block,
+    rivals: list[Considered] | None = None,
+    way: int = 0,
 ) -> None:
     entry = candidate.entry
-    variant = candidate.variants[0]
+    variant = candidate.variants[way]
     if block.then == "defer":
         blocks = sorted({v.block.reason for v in candidate.variants if v.block} | {block.reason})
         former = entry.pending
@@ -170,6 +179,7 @@ def _conclude(
             reason=block.reason,
             rule=block.rule or "",
             blocks=blocks,
+            way=way,
         )
         entry.wake = 0
         if former is not None and _same(former, entry.pending):
@@ -199,10 +209,11 @@ def _conclude(
 
 def _same(former: Pending, pending: Pending) -> bool:
     """Whether a deferral was recorded before: the same block until the same instant."""
-    return (former.reason, former.rule, former.until) == (
+    return (former.reason, former.rule, former.until, former.way) == (
         pending.reason,
         pending.rule,
         pending.until,
+        pending.way,
     )
 
 

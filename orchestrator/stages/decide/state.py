@@ -139,6 +139,8 @@ class Pending(Struct, array_like=True, omit_defaults=True):
     """The reasons of all its channels: what must change to wake it early."""
     retry: int = 0
     """A new catalog has it looked at again then; 0 = no."""
+    way: int = 0
+    """Which of its step's ways to send it was recorded for."""
 
     @property
     def due(self) -> int:

@@ -96,7 +96,11 @@ def _variant(turn: Turn, send: Send, channel: str, option: Option | None) -> Var
 
 
 def named(turn: Turn, entry: Entry) -> tuple[str | None, str | None]:
-    """Return message and channel of the send at which an entry stands: the first way it has."""
+    """Return message and channel of the send at which an entry stands: the way it is deferred for."""
     place = turn.place_of(entry)
     ways = variants_of(turn, place[1]) if place is not None else []
-    return (ways[0].send.message, ways[0].channel_name) if ways else (None, None)
+    if not ways:
+        return None, None
+    way = entry.pending.way if entry.pending is not None else 0
+    chosen = ways[way if way < len(ways) else 0]
+    return chosen.send.message, chosen.channel_name

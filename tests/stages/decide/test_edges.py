@@ -464,6 +464,22 @@ def test_a_choice_that_is_left_names_its_first_option(world, define):
     assert w.tell("bye") == ["cancelled x/email exit", "exited j exit"]
 
 
+def test_a_choice_that_waits_names_the_option_that_may_still_be_taken(world, define):
+    """The first is not meant for them: what is recorded, and cancelled, is the one that waits."""
+    quiet = define.policy(quiet_hours=(NIGHT,))
+    options = (
+        c.Option(name="x", send=define.send("x", "email"), condition=define.ex('profile.plan == "z"')),
+        c.Option(name="y", send=define.send("y", "email")),
+    )  # fmt: skip
+    journey = define.journey("j", "go", ("pick", c.Choose(decision="d", among=options)), exits=(define.pattern("bye"),))  # fmt: skip
+    w = world(define.catalog(journey, policy=quiet), "2026-03-02T22:00")
+    assert sent(w.tell("go")) == ["deferred y/email quiet_hours"]
+    assert [one.name for one in w.last("deferred").candidates] == ["x/email", "y/email"]
+    assert w.tell("bye") == ["cancelled y/email exit", "exited j exit"]
+    w.tell("go")
+    assert sent(w.pass_time("PT12H")) == ["sent y/email"]
+
+
 # --------------------------------------------------------------------- more than one of a kind
 
 
