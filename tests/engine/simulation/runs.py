@@ -6,9 +6,10 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from simulation.cluster import CHANGELOG, SOURCE, Cluster, Violation, simulated
+from simulation.cluster import Cluster, simulated
 from simulation.loops import leave_loops
 from simulation.work import Work
+from simulation.workers import CHANGELOG, SOURCE, Violation
 
 from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
