@@ -4,9 +4,8 @@ A state's value is ``due`` (8 bytes, big-endian) + the stage's bytes, or empty: 
 encoded after every input that is accepted, not once per checkpoint: so its size is known before the
 input counts, and a stage that fails half-way is undone by decoding the value again.
 
-Decoded are only the states that the transaction under way has touched. All others are kept as bytes:
-a tenth of the memory, nothing for the garbage collector to walk through, and decoding one costs less
-than following a decoded one's pointers through memory that was last used long ago.
+Of the states in memory a fifth is kept decoded, those that were touched last; the others are kept as
+bytes: a tenth of the memory, and nothing for the garbage collector to walk through.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ ERASED = b""
 
 
 class Entry(Generic[S]):
-    """One decoded state. ``value`` is None while the store holds the same, empty when it is erased."""
+    """One decoded state. ``value`` is None if it was only read so far, empty when it is erased."""
 
     __slots__ = ("share", "state", "stored_due", "value")
 
@@ -47,7 +46,7 @@ class States(Generic[S]):
         self._store = store
         self._limit = limit
         self._cache: dict[str, Entry[S]] = {}
-        """Decoded: touched since the last checkpoint."""
+        """Decoded: touched since the last checkpoint, or not long ago."""
         self._kept: dict[str, bytes] = {}
         """As the store has them; whose bytes came in first goes first."""
         self._dirty: dict[str, Entry[S]] = {}
@@ -144,15 +143,20 @@ class States(Generic[S]):
         return writes, checksum
 
     def committed(self) -> None:
-        """The snapshot is in the store: what has not been touched since is kept as bytes."""
+        """The snapshot is in the store: its states may be evicted, first to bytes, then altogether."""
         dirty, kept = self._dirty, self._kept
         for key, entry in self._flushing.items():
-            if entry.value and key not in dirty:
-                kept[key] = entry.value
+            if entry.value == ERASED and key not in dirty:
+                del self._cache[key]
         self._flushing = {}
-        for key in [key for key in self._cache if key not in dirty]:
-            del self._cache[key]
-        surplus = len(kept) - self._limit
+        decoded = self._limit // 5
+        surplus = len(self._cache) - decoded
+        if surplus > 0:
+            surplus += decoded // 10
+            for key in [key for key in self._cache if key not in dirty][:surplus]:
+                if value := self._cache.pop(key).value:
+                    kept[key] = value
+        surplus = len(kept) - (self._limit - decoded)
         if surplus > 0:
             surplus += self._limit // 10
             for key in list(islice(kept, surplus)):
