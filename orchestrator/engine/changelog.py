@@ -31,7 +31,7 @@ BOUNDS_DEADLINE_S = 60.0
 QUEUE_FULL_S = 0.05
 READ_BATCH = 5_000
 READ_WAIT_S = 0.2
-_LOST = "has no attribute 'log'"
+_LOST = ("has no attribute 'log'", "with an exception set")
 _EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - the library's public name for it
 
 
@@ -217,10 +217,10 @@ class KafkaChangelog:
             if known.fatal() or known.code() == KafkaError._FENCED:  # noqa: SLF001
                 raise FencedError(_text(error)) from error
             raise TransactionFailed(_text(error)) from error
-        except AttributeError as error:
+        except (AttributeError, SystemError) as error:
             # librdkafka logged right behind a fatal error: confluent-kafka calls our logger while its
             # own exception is pending, and that call's failure is all that is left of it.
-            if _LOST not in str(error):
+            if not any(words in str(error) for words in _LOST):
                 raise
             raise TransactionFailed("a fatal error of the client, lost behind its log") from error
 

@@ -10,7 +10,7 @@ import time
 from http import HTTPStatus
 
 from confluent_kafka import Producer
-from deployment import Deployment, Violation
+from deployment import RECOVERY_S, Deployment, Violation
 from injected import Injected
 from toys import event
 from verdict import BY_HAND
@@ -171,7 +171,7 @@ def _deadly(deployment: Deployment, kind: str) -> Injected:
             orders.extend(SKIP.findall(text) if status != HTTPStatus.OK else ())
         return bool(orders)
 
-    deployment.wait(f"{kind} is held", held)
+    deployment.wait(f"{kind} is held", held, DEATHS * RECOVERY_S)
     deaths = deployment.exits[-signal.SIGKILL] - exits
     if deaths < DEATHS:
         raise Violation(f"{kind}: held after {deaths} deaths")

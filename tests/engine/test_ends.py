@@ -146,12 +146,19 @@ def test_a_loop_that_does_not_turn_ends_the_process(monkeypatch):
     assert "has not turned" in str(died[0])
 
 
-def test_a_fatal_error_of_the_client_that_its_log_hides_kills_the_task_alone():
+@pytest.mark.parametrize(
+    "error",
+    [
+        AttributeError("'Logger' object has no attribute 'log'"),
+        SystemError("<class 'LogRecord'> returned a result with an exception set"),
+    ],
+)
+def test_a_fatal_error_of_the_client_that_its_log_hides_kills_the_task_alone(error):
     """Seen when a fenced producer logged behind its error: the process ended, all partitions with it."""
 
     class Fenced:
         def begin_transaction(self):
-            raise AttributeError("'Logger' object has no attribute 'log'")
+            raise error
 
     class Slip:
         def begin_transaction(self):
