@@ -160,7 +160,7 @@ CASES = [
         "sources/billing.yaml",
         "",
         "source: billing\ntopic: t\nformat: csv\nevents: [{type: order.placed, identities: {email: record.mail}}]\n",
-        "sources/billing.yaml:3:9: J025 wrong-format: csv does not go with topic; known: avro, json",
+        "sources/billing.yaml:3:9: J025 wrong-format: csv does not go with topic; known: avro, json, cloudevents, debezium",
     ),
     (
         "J003 in a source",
