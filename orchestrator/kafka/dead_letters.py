@@ -175,6 +175,14 @@ REMEDIES = {
     "identity in profile.yaml",
     "oversize": "an output is too large: shorten the message's content, apply, then replay",
     "too_large": "the source must send smaller events",
+    "bad_record": "the record is not in the format of its mapping: correct the mapping and apply, then "
+    "replay; or correct the producer",
+    "bad_line": "the line is not in the format of its mapping: correct the file, load it again",
+    "bad_time": "the mapping finds no instant: correct `occurred_at` or `zone` and apply, then replay "
+    "(files: load --again)",
+    "no_time": "the mapping finds no instant: correct `occurred_at` or `zone` and apply, then replay "
+    "(files: load --again)",
+    "no_id": "the mapping's `id` is null: correct it and apply, then replay (files: load --again)",
     "skipped": "it killed its worker, and an operator passed over it: after an upgrade, replay",
     "stage_error": "a fault of this program or of a definition, see the message: after the "
     "upgrade or the next apply, replay",
