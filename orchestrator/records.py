@@ -84,8 +84,9 @@ class Absorb(Struct, kw_only=True):
 
 
 class Forget(Struct, kw_only=True):
-    """A person asked to be erased: everything under these ids goes. Key: a row of the identities, or
-    ``customer:ID``; on the timeline the customer id.
+    """A person asked to be erased: everything under these ids goes.
+
+    Key: a row of the identities, or ``customer:ID``; on the timeline the customer id.
     """
 
     order_id: str

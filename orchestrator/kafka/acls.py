@@ -173,7 +173,9 @@ class _Needs:
 
     def forget(self) -> list[Grant]:
         return [
-            *self._everywhere(("Read", *CHECKED), "where the customer stands, how long topics keep it"),
+            *self._everywhere(
+                ("Read", *CHECKED), "where the customer stands, how long topics keep it"
+            ),
             self._topic("events", "", ("Write",), "the orders to forget"),
             self._topic("inbox", "", ("Write",), "the in-app inbox is removed"),
             *self._looks("tools"),
