@@ -5,7 +5,7 @@ encoded after every input that is accepted, not once per checkpoint: so its size
 input counts, and a stage that fails half-way is undone by decoding the value again.
 
 Of the states in memory a fifth is kept decoded, those that were touched last; the others are kept as
-bytes: a tenth of the memory, and nothing for the garbage collector to walk through.
+bytes: a fraction of the memory, and nothing for the garbage collector to walk through.
 """
 
 from __future__ import annotations
