@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,29 +18,10 @@ from orchestrator.records import Event
 from orchestrator.sources.collector import serve
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.registry import Registry
+from tests.node import node_project
 from tests.sources.test_collector import CLIENT, Site, apply_profile, make_settings
 
 pytestmark = pytest.mark.kafka
-
-NODE_SDK = "@segment/analytics-node@3.1.0"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orchestrator-tests"
-INSTALL_S = 120
-SCRIPT = """\
-const { Analytics } = require("@segment/analytics-node");
-const analytics = new Analytics({ writeKey: "wk", host: process.argv[2], flushAt: 4 });
-const failures = [];
-analytics.on("error", (error) => failures.push(String(error.reason ?? error.code)));
-const at = new Date("2026-03-01T08:00:00Z");
-const who = { anonymousId: "an-1" };
-analytics.identify({ userId: "7", ...who, traits: { plan: "pro", address: { city: "Bonn" }, email: "A@x.io" } });
-analytics.track({ userId: "7", event: "Order Completed", properties: { total: 9.5 }, timestamp: at });
-analytics.track({ ...who, event: "Pricing Viewed" });
-analytics.page({ userId: "7", name: "Home", category: "Docs", properties: { path: "/" } });
-analytics.screen({ userId: "7", name: "Start" });
-analytics.group({ userId: "7", groupId: "acme", traits: { seats: 5 } });
-analytics.alias({ userId: "7", previousId: "an-0" });
-analytics.closeAndFlush({ timeout: 30000 }).then(() => console.log(JSON.stringify(failures)));
-"""
 
 
 @pytest.fixture
@@ -146,34 +125,11 @@ async def test_the_python_sdk_is_told_of_a_wrong_key(site: Site) -> None:
 # ------------------------------------------------------------------------------------ Node
 
 
-@pytest.fixture(scope="module")
-def node_sdk() -> Path:
-    """The folder in which the SDK is installed; it stays for the next run."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("Segment's Node SDK is not tested: node and npm are not here")
-    folder = CACHE / NODE_SDK.rpartition("@")[0].replace("/", "-") / NODE_SDK.rpartition("@")[2]
-    if not (folder / "done").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_text('{"private": true}')
-        words = ["npm", "install", "--no-audit", "--no-fund", "--silent", NODE_SDK]
-        try:
-            done = subprocess.run(
-                words, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip("Segment's Node SDK is not tested: the npm registry does not answer")
-        if done.returncode:
-            pytest.skip(f"Segment's Node SDK is not tested: npm: {done.stderr.strip()[-200:]}")
-        (folder / "done").touch()
-    return folder
-
-
-async def test_the_node_sdk(site: Site, node_sdk: Path) -> None:
+async def test_the_node_sdk(site: Site) -> None:
     """The same customers, the same events; what was told with a time keeps it."""
-    script = node_sdk / "speak.js"
-    script.write_text(SCRIPT)
+    sdk = await asyncio.to_thread(node_project, Path(__file__).parent / "segment")
     speaking = await asyncio.create_subprocess_exec(
-        "node", str(script), site.url, cwd=node_sdk, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        "node", "speak.js", site.url, cwd=sdk, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     said, complaints = await speaking.communicate()
     assert speaking.returncode == 0, complaints.decode()
