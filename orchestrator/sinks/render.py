@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import ChainableUndefined, StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from orchestrator.errors import DefinitionMissing
@@ -41,6 +41,17 @@ class TemplateFailed(Exception):  # noqa: N818 - becomes a receipt, ends nothing
     """The message cannot be rendered; the text names field and cause, never a value."""
 
 
+class _Missing(ChainableUndefined, StrictUndefined):
+    """What is not there, at whatever depth: false, and an error once it is printed.
+
+    A customer without any trait has no ``profile`` at all; ``{{ profile.name or "there" }}`` and
+    ``| default("there")`` must do for them, too.
+    """
+
+    def __bool__(self) -> bool:  # type: ignore[override]
+        return False
+
+
 def _printed(value: object) -> object:
     if value is None:
         raise TemplateError("a null value is printed; write {{ name or 'fallback' }}")
@@ -49,7 +60,7 @@ def _printed(value: object) -> object:
 
 def _environment(*, escaped: bool) -> ImmutableSandboxedEnvironment:
     return ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, autoescape=escaped, finalize=_printed, keep_trailing_newline=True
+        undefined=_Missing, autoescape=escaped, finalize=_printed, keep_trailing_newline=True
     )
 
 

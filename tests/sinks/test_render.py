@@ -26,6 +26,28 @@ def render(fields: dict[str, str], content: dict[str, Any]) -> dict[str, str]:
     return Renderer({"h": definition}.get).render(action(content))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ profile.name | default('there') }}",
+        "{{ profile.name or 'there' }}",
+        "{% if profile.name %}{{ profile.name }}{% else %}there{% endif %}",
+        "{% if profile.name is defined %}{{ profile.name }}{% else %}there{% endif %}",
+        "{{ profile.address.city | default('there') }}",
+    ],
+)
+@pytest.mark.parametrize("content", [{}, {"profile.plan": "free"}])
+def test_what_is_missing_can_be_provided_for(text: str, content: dict[str, Any]) -> None:
+    """Also for a customer of whom nothing is known: there is no ``profile`` to look into then."""
+    assert render({"text": text}, content) == {"text": "there"}
+
+
+@pytest.mark.parametrize("text", ["{{ profile.name }}", "{{ profile.a.b }}", "{{ x }}"])
+def test_what_is_missing_is_never_printed(text: str) -> None:
+    with pytest.raises(TemplateFailed, match="undefined"):
+        render({"text": text}, {})
+
+
 def test_dotted_names() -> None:
     got = render(
         {"text": "{{ profile.name }} {{ event.a.b }}"}, {"profile.name": "Ada", "event.a.b": 1}
