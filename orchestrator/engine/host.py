@@ -11,10 +11,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import AsyncIterable, Callable, Mapping
 from pathlib import Path
@@ -32,6 +30,7 @@ from orchestrator.engine.faust_tables import EngineTableManager
 from orchestrator.engine.ports import Chunk
 from orchestrator.errors import FatalError
 from orchestrator.observability import get_logger
+from orchestrator.observability.ending import EXIT_FATAL, end_now
 
 SESSION_S: Final = 10.0
 HEARTBEAT_S: Final = 0.3
@@ -52,7 +51,6 @@ AFTERWARDS: Final = (
     "ends again and again, see that entry in deploy/README.md"
 )
 """What applies to every end, beside what the error itself says."""
-EXIT_FATAL: Final = 70
 EXIT_STOP_DEADLINE: Final = 75
 _log = get_logger(__name__)
 
@@ -262,13 +260,4 @@ def die(error: BaseException, code: int | None = None) -> NoReturn:
     """End the process at once; a supervisor starts it again."""
     if code is None:
         code = error.exit_code if isinstance(error, FatalError) else EXIT_FATAL
-    _log.critical(
-        "process ends",
-        why=f"{type(error).__name__}: {error}",
-        code=code,
-        remedy=AFTERWARDS,
-        exc_info=error,
-    )
-    sys.stderr.flush()
-    sys.stdout.flush()
-    os._exit(code)
+    end_now(error, code, AFTERWARDS)

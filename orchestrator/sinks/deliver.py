@@ -33,6 +33,7 @@ from orchestrator.sinks.records import Recorder
 from orchestrator.sinks.render import Renderer
 from orchestrator.sinks.scout import Scout
 from orchestrator.sinks.senders.protocol import Sender
+from orchestrator.sinks.stuck import StuckCalls
 
 _NEEDS = ("actions", "deliveries", "events", "definitions", "dead-letters")
 """Looked at before the start; senders in the app need the inbox too."""
@@ -94,6 +95,9 @@ class Deliver:
             await asyncio.to_thread(store.wait_until_read, START_S)
             opened = await stack.enter_async_context(open_sender(settings, codec, channel))
             self._make_sender = opened.make
+            self._stuck = StuckCalls()
+            self._stuck.start()
+            stack.callback(self._stuck.stop)
             reader = Reader(settings, codec, channel)
             scout = Scout(settings, codec, reader.topic)
             scout.start()
@@ -174,7 +178,12 @@ class Deliver:
 
     def _open(self, partition: int) -> tuple[Ledger, int, Sender]:
         ledger = Ledger(
-            self._settings, self._codec, self._channel, partition, self._reader.membership
+            self._settings,
+            self._codec,
+            self._channel,
+            partition,
+            self._reader.membership,
+            self._stuck.bounded,
         )
         while True:
             try:

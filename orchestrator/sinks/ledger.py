@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Event as Flag
 from time import time
@@ -84,7 +85,8 @@ _decode = msgspec.msgpack.Decoder(Known).decode
 class Ledger:
     """See the module docstring. All methods block; one thread at a time.
 
-    ``membership`` gives the group's metadata, with which a position is committed.
+    ``membership`` gives the group's metadata, with which a position is committed; ``bounded`` watches
+    over a transaction that may never come back (see ``stuck``).
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Ledger:
         channel: str,
         partition: int,
         membership: Callable[[], object],
+        bounded: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         topology = Topology(settings)
         self.actions = TopicPartition(topology.name("actions", channel), partition)
@@ -102,6 +105,7 @@ class Ledger:
         self._settings = settings
         self._codec = codec
         self._membership = membership
+        self._bounded = bounded
         self._group = f"{settings.app.id}-deliver-{channel}"
         self._transactional_id = f"{self._group}-{partition}"
         self._path = Path(settings.worker.data_dir, "deliver", channel, f"ledger-{partition}")
@@ -172,6 +176,14 @@ class Ledger:
         producer = self._producer
         if producer is None:
             raise TransactionFailed("the ledger is not open")
+        with self._bounded():
+            self._transact(producer, entries, writes, position)
+        self._keep((entry.action_id.encode(), entry.delivery) for entry in entries)
+        self._sweep(int(time()))
+
+    def _transact(
+        self, producer: Producer, entries: Sequence[Entry], writes: Iterable[Write], position: int
+    ) -> None:
         try:
             producer.begin_transaction()
             for entry in entries:
@@ -192,8 +204,6 @@ class Ledger:
         except (BufferError, TransactionFailed) as error:
             self._producer = None
             raise TransactionFailed(str(error)) from error
-        self._keep((entry.action_id.encode(), entry.delivery) for entry in entries)
-        self._sweep(int(time()))
 
     def _produce_entry(self, producer: Producer, entry: Entry) -> None:
         value, headers = None, None

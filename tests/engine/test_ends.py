@@ -31,7 +31,7 @@ def ends(monkeypatch):
         codes.append(code)
         raise Ended
 
-    monkeypatch.setattr(host.os, "_exit", leave)
+    monkeypatch.setattr("os._exit", leave)
     return codes
 
 
