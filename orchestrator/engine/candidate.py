@@ -154,8 +154,6 @@ class _Partition:
             self._begin_late(self._next.timestamp)
         self._actual = self._open("actual")
         self._candidate: Rerun | None = None
-        self._forced = ""
-        """The merge whose record is to be taken as it was written."""
 
     def step(self) -> bool:
         """Run up to ``BATCH`` records; return whether anything moved."""

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from orchestrator.errors import DefinitionMissing
-from orchestrator.records import CatalogSwitch, Definition
+from orchestrator.sources.applied import Applied, arrived, in_force
 from orchestrator.sources.identities import IdentityKinds
 
 PROFILE = "profile/"
-
-
-class Applied(Protocol):
-    """What is in force; a ``DefinitionStore`` follows it."""
-
-    @property
-    def catalog(self) -> CatalogSwitch | None:
-        """The newest catalog."""
-        ...
-
-    def get(self, hash_: str) -> Definition | None:
-        """Return a definition if it has arrived."""
-        ...
 
 
 class AppliedKinds:
@@ -38,11 +22,7 @@ class AppliedKinds:
         Raises:
             DefinitionMissing: No catalog was applied yet, or its profile has not arrived.
         """
-        catalog = self._store.catalog
-        if catalog is None:
-            raise DefinitionMissing(
-                "no catalog is in force: run `orchestrator journeys apply` on a workspace"
-            )
+        catalog = in_force(self._store)
         names = (hash_ for name, hash_ in catalog.definitions.items() if name.startswith(PROFILE))
         applied = next(names, "")
         if self._kinds is None or applied != self._hash:
@@ -52,7 +32,4 @@ class AppliedKinds:
     def _read(self, applied: str) -> IdentityKinds:
         if not applied:
             return IdentityKinds.of_profile("{}")
-        definition = self._store.get(applied)
-        if definition is None:
-            raise DefinitionMissing(f"definition {applied} has not arrived yet")
-        return IdentityKinds.of_profile(definition.source)
+        return IdentityKinds.of_profile(arrived(self._store, applied).source)

@@ -8,13 +8,13 @@ from typing import Final
 
 from msgspec import MsgspecError
 
-from orchestrator.errors import DefinitionMissing, UsageError
+from orchestrator.errors import UsageError
 from orchestrator.expressions.records import KEY
 from orchestrator.observability import get_logger
+from orchestrator.sources.applied import Applied, arrived, in_force
 from orchestrator.sources.connect.opening import Opener
 from orchestrator.sources.connect.schemas import WriterSchemas
 from orchestrator.sources.mappings import Mapper
-from orchestrator.sources.profile import Applied
 
 SOURCE: Final = "source/"
 _log = get_logger(__name__)
@@ -54,11 +54,7 @@ class AppliedTopics:
         Raises:
             DefinitionMissing: No catalog was applied yet, or a mapping has not arrived.
         """
-        catalog = self._store.catalog
-        if catalog is None:
-            raise DefinitionMissing(
-                "no catalog is in force: run `orchestrator journeys apply` on a workspace"
-            )
+        catalog = in_force(self._store)
         if catalog is not self._catalog:
             self._read(catalog.definitions)
             self._catalog = catalog
@@ -88,9 +84,7 @@ class AppliedTopics:
         self._routes, self.problems = found, problems
 
     def _compile(self, hash_: str) -> Route | str | None:
-        definition = self._store.get(hash_)
-        if definition is None:
-            raise DefinitionMissing(f"definition {hash_} has not arrived yet")
+        definition = arrived(self._store, hash_)
         try:
             mapper = Mapper(definition.source)
             if not mapper.topics:

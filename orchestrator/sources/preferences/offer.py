@@ -12,8 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from orchestrator.errors import DefinitionMissing
-from orchestrator.kafka.definitions import DefinitionStore
+from orchestrator.sources.applied import Applied, arrived, in_force
 
 Offer = Mapping[str, tuple[str, ...]]
 """Category -> channels, both sorted."""
@@ -59,7 +58,7 @@ def offer_of(policy: str, messages: list[str]) -> Offer:
 class AppliedOffer:
     """The offer of the catalog in force; read anew when another one was applied."""
 
-    def __init__(self, store: DefinitionStore) -> None:
+    def __init__(self, store: Applied) -> None:
         self._store = store
         self._hash = ""
         self._offer: Offer = {}
@@ -70,11 +69,7 @@ class AppliedOffer:
         Raises:
             DefinitionMissing: No catalog was applied yet, or a part of it has not arrived.
         """
-        catalog = self._store.catalog
-        if catalog is None:
-            raise DefinitionMissing(
-                "no catalog is in force: run `orchestrator journeys apply` on a workspace"
-            )
+        catalog = in_force(self._store)
         if catalog.catalog != self._hash:
             policy = [*self._sources(catalog.definitions, "policy/"), "{}"][0]
             messages = self._sources(catalog.definitions, "message/")
@@ -82,11 +77,8 @@ class AppliedOffer:
         return self._offer
 
     def _sources(self, definitions: Mapping[str, str], kind: str) -> list[str]:
-        sources = []
-        for name, hash_ in sorted(definitions.items()):
-            if name.startswith(kind):
-                definition = self._store.get(hash_)
-                if definition is None:
-                    raise DefinitionMissing(f"definition {hash_} has not arrived yet")
-                sources.append(definition.source)
-        return sources
+        return [
+            arrived(self._store, hash_).source
+            for name, hash_ in sorted(definitions.items())
+            if name.startswith(kind)
+        ]

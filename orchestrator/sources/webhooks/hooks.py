@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.errors import DefinitionMissing, UnavailableError, UsageError
+from orchestrator.errors import UnavailableError, UsageError
 from orchestrator.kafka.definitions import DefinitionStore
+from orchestrator.sources.applied import arrived, in_force
 from orchestrator.sources.mappings import Mapper
 from orchestrator.sources.webhooks import defaults, named
 from orchestrator.sources.webhooks.salesforce import Salesforce
@@ -59,9 +60,7 @@ class AppliedHooks:
             DefinitionMissing: No catalog was applied yet, or the mapping has not arrived.
             UnavailableError: Mapping or settings are broken: an operator must act, the sender wait.
         """
-        catalog, settings = self._store.catalog, self._settings.get(name)
-        if catalog is None:
-            raise DefinitionMissing("no catalog is in force: run `orchestrator journeys apply`")
+        catalog, settings = in_force(self._store), self._settings.get(name)
         hash_ = catalog.definitions.get(SOURCE + name, "")
         if settings is None or not (hash_ or defaults.definition(name)):
             return None
@@ -73,10 +72,7 @@ class AppliedHooks:
     def _compile(self, name: str, hash_: str, settings: Webhook) -> Hook | None:
         source = defaults.definition(name) or ""
         if hash_:
-            definition = self._store.get(hash_)
-            if definition is None:
-                raise DefinitionMissing(f"definition {hash_} has not arrived yet")
-            source = definition.source
+            source = arrived(self._store, hash_).source
         try:
             mapper = Mapper(source)
             if not mapper.webhook:
