@@ -170,8 +170,12 @@ def test_twin_unsubscribes_by_the_link_in_her_mail(stack, observer):
         assert b"You are unsubscribed" in page.read()
     event = observer.wait_event("message.unsubscribed", customer="uma")
     assert event.properties["category"] == "education"
-    shown = json.loads(stack.run("customer", "show", "uma", "--output", "json"))
-    assert [(one["channel"], one["granted"]) for one in shown["consent"]] == [("email", False)]
+
+    def revoked() -> bool:
+        shown = json.loads(stack.run("customer", "show", "uma", "--output", "json"))
+        return [(one["channel"], one["granted"]) for one in shown["consent"]] == [("email", False)]
+
+    observer.wait("her word in the profile, as committed", revoked)
     observer.tick(when + 5 * 24 * HOUR)
     refused = observer.wait_decision("suppressed", "follow-up", customer="uma")
     assert refused.reason == "no_consent"
