@@ -31,6 +31,13 @@ Decided at three named places: decode (codec), stage (engine/task), produce (eng
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
+NO_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are no JSON, no UTF-8, or nested without end."""
+
 
 class OrchestratorError(Exception):
     """Base of all errors of the product."""

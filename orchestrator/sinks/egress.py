@@ -24,14 +24,16 @@ _REFUSED: Final = [
         "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 "
         "192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 "
         "224.0.0.0/4 240.0.0.0/4 "
-        "::/128 ::1/128 ::/96 ::ffff:0:0/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23 "
-        "2001:db8::/32 2002::/16 3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8"
+        "2001::/23 2001:db8::/32 2002::/16 3fff::/20"
     ).split()
 ]
 """Private, local, reserved, documentation, and all that carry an IPv4 address inside."""
+_UNICAST: Final = ip_network("2000::/3")
+"""All that is given out of IPv6: beside it lie the local and mapped ones, and what translators take apart."""
 _HOST: Final = re.compile(
     r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
+_BRACKETED: Final = re.compile(r"\[[^\[\]@]*\](:[0-9]*)?")
 _NUMBER: Final = re.compile(r"(0x[0-9a-f]*|[0-9]+)")
 """A last label like this makes a host a number to some resolvers: 2130706433, 0177.1, 0x7f.1."""
 
@@ -74,6 +76,8 @@ class Guard:
 
     def _check_host(self, host: str, parts: SplitResult) -> None:
         if parts.netloc.startswith("["):
+            if not _BRACKETED.fullmatch(parts.netloc):
+                raise Refused("this is no host")
             self.check_address(host)
             return
         if not _HOST.fullmatch(host):
@@ -96,7 +100,9 @@ class Guard:
             raise Refused("an address with a zone is local")
         if any(address in network for network in self._allow):
             return address
-        if not address.is_global or any(address in network for network in _REFUSED):
+        given_out = isinstance(address, IPv4Address) or address in _UNICAST
+        refused = any(address in network for network in _REFUSED)
+        if not given_out or not address.is_global or refused:
             raise Refused("the address is not public, and no allowed network has it")
         return address
 

@@ -19,7 +19,8 @@ class WriteKeys:
 
     def origin(self, key: str) -> Origin | None:
         """Return what a key stands for; takes as long for a wrong key as for a right one."""
-        found, said = None, key.encode()
+        # Headers are bytes: those that are no UTF-8 stand for themselves.
+        found, said = None, key.encode(errors="surrogateescape")
         for known, origin in self._keys:
             if hmac.compare_digest(known, said):
                 found = origin

@@ -31,10 +31,11 @@ from orchestrator.observability.pages import pages
 from orchestrator.settings import Settings
 from orchestrator.sources import metrics
 from orchestrator.sources.access import WriteKeys, key_of_header
-from orchestrator.sources.bodies import read_body
+from orchestrator.sources.bodies import RETRY_AFTER_S, Room, read_body
 from orchestrator.sources.inbox_api import SHARED, InboxApi
 from orchestrator.sources.intake import MAX_BODY, Intake, Taken, key_of_body
 from orchestrator.sources.mapping import Kind, Origin
+from orchestrator.sources.noise import server_logger
 from orchestrator.sources.preferences.api import PreferencesApi
 from orchestrator.sources.preferences.offer import AppliedOffer
 from orchestrator.sources.producer import EventProducer
@@ -42,11 +43,6 @@ from orchestrator.sources.profile import AppliedKinds
 from orchestrator.sources.webhooks.api import WebhookApi
 from orchestrator.sources.webhooks.hooks import AppliedHooks
 
-MAX_IN_FLIGHT = 64 * 1024 * 1024
-"""Bytes of requests that are being read or wait for Kafka; beyond it callers are sent away."""
-REQUEST_BYTES = 16 * 1024
-"""What a request costs beside its body: its connection, its headers, its record on the way."""
-RETRY_AFTER_S = "1"
 START_S = 60.0
 KINDS: tuple[Kind, ...] = ("track", "identify", "page", "screen", "group", "alias")
 PRODUCER = web.AppKey("producer", EventProducer)
@@ -74,7 +70,7 @@ class Collector:
         self._keys = keys
         self._ready = ready
         self._wall = wall
-        self._in_flight = 0
+        self._room = Room()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the tracking API, webhooks, health and metrics."""
@@ -103,17 +99,8 @@ class Collector:
         """Send callers away while too many bytes are on their way."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            packed = "Content-Encoding" in request.headers  # nobody knows yet how large it gets
-            size = MAX_BODY if packed else request.content_length or MAX_BODY
-            expected = min(size, MAX_BODY) + REQUEST_BYTES
-            if self._in_flight + expected > MAX_IN_FLIGHT:
-                raise web.HTTPTooManyRequests(headers={"Retry-After": RETRY_AFTER_S})
-            self._in_flight += expected
-            metrics.in_flight_bytes.set(self._in_flight)
-            try:
+            with self._room.enter(request):
                 return await take(request)
-            finally:
-                self._in_flight -= expected
 
         return handle
 
@@ -277,7 +264,7 @@ async def open_app(settings: Settings) -> AsyncIterator[web.Application]:
 @asynccontextmanager
 async def listening(app: web.Application, settings: Settings) -> AsyncIterator[int]:
     """Listen at ``collector.host`` and ``port``; yield the port (for port 0: which one)."""
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, logger=server_logger())
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.collector.host, settings.collector.port)

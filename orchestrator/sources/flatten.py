@@ -27,7 +27,7 @@ def flatten(nested: Mapping[str, Any]) -> dict[str, Value]:
     """Return dotted names and scalar values.
 
     Raises:
-        InputError: Nested too deeply.
+        InputError: Nested too deeply, or a number beyond what a double holds.
     """
     return dict(_walk(nested, "", 1))
 
@@ -45,6 +45,13 @@ def _walk(nested: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[
             case bool():
                 yield name, value
             case int() if value not in _LONG:
-                yield name, float(value)
+                yield name, _double(name, value)
             case _:
                 yield name, value
+
+
+def _double(name: str, value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InputError(f"{name}: the number is out of range", "out_of_range") from error

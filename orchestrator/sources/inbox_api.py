@@ -20,7 +20,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from orchestrator.codec import Codec, headers_for
-from orchestrator.errors import InputError
+from orchestrator.errors import NO_JSON, InputError
 from orchestrator.identities import CUSTOMER
 from orchestrator.ids import receipt_id
 from orchestrator.kafka.inbox import InboxTable, mark_key
@@ -157,7 +157,7 @@ class InboxApi:
         try:
             said = _read_decoder.decode(await request.read() or b"{}")
             at = self._at(said)
-        except (msgspec.DecodeError, UnicodeDecodeError, InputError) as error:
+        except (*NO_JSON, InputError) as error:
             raise web.HTTPBadRequest(text=str(error)) from error
         wanted = said.action_ids
         fresh = [

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from orchestrator.codec import Codec, headers_for
-from orchestrator.errors import InputError
+from orchestrator.errors import NO_JSON, InputError
 from orchestrator.kafka.dead_letters import dead_letter_headers
 from orchestrator.kafka.topics import Topology
 from orchestrator.observability.metrics import dead_letters
@@ -69,7 +69,7 @@ def key_of_body(body: bytes) -> str:
     """Return ``writeKey`` of a body; empty if there is none."""
     try:
         return _key_decoder.decode(body).write_key
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NO_JSON:
         return ""
 
 
@@ -146,6 +146,6 @@ class Intake:
     def _open(self, body: bytes, received: int | None) -> tuple[Clock, Iterator[bytes]]:
         try:
             batch = _batch_decoder.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NO_JSON as error:
             raise InputError(f"no batch: {error}", "bad_message") from error
         return Clock(received, instant(batch.sent_at)), (bytes(raw) for raw in batch.batch)

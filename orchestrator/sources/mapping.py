@@ -34,7 +34,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
-from orchestrator.errors import InputError
+from orchestrator.errors import NO_JSON, InputError
 from orchestrator.identities import CUSTOMER, normalise
 from orchestrator.ids import event_id
 from orchestrator.records import Event
@@ -108,7 +108,7 @@ def parse(raw: bytes | msgspec.Raw, kind: Kind | None = None) -> Message:
     """
     try:
         message = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NO_JSON as error:
         raise InputError(f"no tracking message: {error}", "bad_message") from error
     if kind:
         message.type = kind

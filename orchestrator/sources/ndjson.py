@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from orchestrator.errors import InputError
+from orchestrator.errors import NO_JSON, InputError
 from orchestrator.expressions.instants import MAX_INSTANT
 from orchestrator.ids import event_id
 from orchestrator.records import Event
@@ -88,7 +88,7 @@ def parse_line(data: bytes, source: str, file: str, offset: int) -> Event:
     try:
         line = _decoder.decode(data)
         occurred_at = _instant(line.occurred_at)
-    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+    except (*NO_JSON, msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise InputError(f"{file} at byte {offset}: {error}", "bad_line") from error
     if not line.type or not line.identities:
         raise InputError(f"{file} at byte {offset}: type and identities are needed", "bad_line")

@@ -244,6 +244,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2000, help="of the paced phase")
+    parser.add_argument("--core", help="the collector alone runs on this core (taskset)")
     parser.add_argument(
         "--profile", metavar="FILE", help="pyinstrument-free: cProfile of the collector"
     )
@@ -274,6 +275,8 @@ def main() -> None:
         if given.profile:
             starter = ["-m", "cProfile", "-o", given.profile, *starter]
         words = [sys.executable, *starter, "--settings", str(file), "collect"]
+        if given.core:
+            words = ["taskset", "-c", given.core, *words]
         process = subprocess.Popen(words)
         try:
             await_ready(f"http://127.0.0.1:{port}/healthz", process)

@@ -21,6 +21,10 @@ REFUSED = """
     https://[fe80::1%25eth0]/ https://[fc00::1]/ https://[fd12::1]/ https://[::ffff:127.0.0.1]/
     https://[::ffff:7f00:1]/ https://[::127.0.0.1]/ https://[64:ff9b::7f00:1]/ https://[2002:7f00:1::]/
     https://[ff02::1]/ https://[2001:db8::1]/ https://[::1 https://exa%6dple.com/ https://exa_mple..com/
+    https://[::ffff:0:127.0.0.1]/ https://[::fffe:7f00:1]/ https://[4000::1]/ https://[100:0:0:1::1]/
+    https://[64:ff9b:1::7f00:1]/ https://[2001:0:7f00:1::]/ https://[0:0:0:0:0:ffff:a9fe:a9fe]/
+    https://[2606:4700::1].example.com/ https://[2606:4700::1]127.0.0.1/ https://[2606:4700::1%25]/
+    https://%31%32%37.0.0.1/ https://1.2.3.4.5/ https://a.0x7f/ https://localhost./
     https://example.com\\@127.0.0.1/ https://-example.com/ https://*.example.com/ https://{host}.com/
 """.split()
 ODD = [

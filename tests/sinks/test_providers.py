@@ -439,6 +439,7 @@ async def test_an_answer_that_is_no_json_is_judged_by_its_status(provider):
         assert (await refusal(name, provider)).unknown
     provider.answer = (200, ["?"], {})
     assert (await refusal("slack", provider)).reason == "rejected"
+    assert Reply(200, {}, b'{"a":' * 10_000).json() == {}
 
 
 def test_sendgrid_says_when_it_counts_anew():

@@ -21,6 +21,7 @@ from orchestrator.kafka.publishing import CatalogPublisher
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import CatalogSwitch, Definition, Event, Inbox, InboxMessage
 from orchestrator.settings import Settings, load_settings
+from orchestrator.sources import metrics
 from orchestrator.sources.collector import serve
 from orchestrator.sources.tokens import inbox_token
 from orchestrator.testing.broker import Broker
@@ -190,9 +191,80 @@ async def test_a_body_that_does_not_come_holds_nobodys_room(
     writer.write(head.encode())
     assert b" 408 " in await reader.readline()
     writer.close()
-    monkeypatch.setattr("orchestrator.sources.collector.MAX_IN_FLIGHT", 400_000)
+    monkeypatch.setattr("orchestrator.sources.bodies.MAX_IN_FLIGHT", 20_000)
     status, _ = await site.post("/v1/track", track())
     assert status == 200
+
+
+async def test_what_is_announced_and_does_not_come_keeps_nobody_out(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room is taken by what has come, also unpacked; who brings more than there is, is sent away."""
+    monkeypatch.setattr("orchestrator.sources.bodies.MAX_IN_FLIGHT", 200_000)
+    port = int(site.url.rpartition(":")[2])
+    head = b"POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n{"
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+    for _, writer in opened:
+        writer.write(head)
+        await writer.drain()
+    status, _ = await site.post("/v1/track", track())
+    assert status == 200
+    large = json.dumps({"batch": [], "x": "y" * 300_000}).encode()
+    for body, coding in ((large, {}), (gzip.compress(large), {"Content-Encoding": "gzip"})):
+        async with site.http.post(
+            site.url + "/v1/batch", data=body, headers=CLIENT | coding
+        ) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+    for _, writer in opened:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b'{"batch": [' + b"[" * 100_000, CLIENT, 400),
+        (b'{"batch": [{"event": "a.b", "properties": ' + b'{"a":' * 5_000, CLIENT, 400),
+        (b"no gzip", CLIENT | {"Content-Encoding": "gzip"}, 400),
+        (gzip.compress(b"{}") + b"tail", CLIENT | {"Content-Encoding": "gzip"}, 400),
+        (b"{}", {"Authorization": b"Bearer \xff\xfe".decode(errors="surrogateescape")}, 401),
+    ],
+    ids=["deep", "deep-event", "no-gzip", "tail", "key"],
+)
+async def test_no_bytes_are_our_error(
+    site: Site, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    """A caller who is told 500 comes again with the same for ever."""
+    said, answer = await site.post("/v1/batch", body, **headers)
+    assert (said, answer["success"]) == (status, False)
+
+
+async def test_a_number_that_nothing_holds_costs_its_own_event(site: Site) -> None:
+    """Its neighbours in the batch are taken."""
+    wrong = b'{"type": "track", "event": "a.b", "userId": "7", "properties": {"n": %s}}' % (
+        b"9" * 400
+    )
+    body = b'{"batch": [%s, %s]}' % (wrong, json.dumps(track()).encode())
+    status, said = await site.post("/v1/batch", body)
+    assert (status, said["accepted"]) == (200, 1)
+    assert [one["cause"] for one in said["refused"]] == ["out_of_range"]
+    assert [one.value() for one in site.read("dead-letters")] == [wrong]
+
+
+async def test_what_is_no_http_is_counted_and_not_logged(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broken request for an inbox has its token in it."""
+    before = metrics.refused.labels("http", "bad_http")._value.get()
+    port = int(site.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /v1/inbox/canary nonsense HTTP/9.9.9\r\n\r\n")
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    status, _ = await site.post("/v1/track", b"no gzip", **CLIENT, **{"Content-Encoding": "gzip"})
+    assert status == 400
+    assert metrics.refused.labels("http", "bad_http")._value.get() > before
+    assert "canary" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_what_is_no_json_is_a_dead_letter(site: Site) -> None:

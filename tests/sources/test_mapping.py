@@ -261,3 +261,23 @@ def test_too_deep() -> None:
         deep = {"a": deep}
     with pytest.raises(InputError, match="deeper"):
         flatten(deep)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"type": "track", "properties": ' + b'{"a":' * 5_000, b"[" * 100_000, b"\xff", b"{"],
+    ids=["deep", "arrays", "bytes", "cut"],
+)
+def test_what_no_decoder_copes_with_is_no_message(body: bytes) -> None:
+    """Nesting without end ends a decoder by another error than broken JSON does."""
+    with pytest.raises(InputError) as caught:
+        parse(body)
+    assert caught.value.cause == "bad_message"
+
+
+def test_a_number_beyond_every_double_is_refused() -> None:
+    """JSON can write it; what 64 bits cannot hold is a double, and this is none."""
+    assert flatten({"n": 10**300}) == {"n": 1e300}
+    with pytest.raises(InputError, match=r"a\.n") as caught:
+        flatten({"a": {"n": -(10**400)}})
+    assert caught.value.cause == "out_of_range"

@@ -65,9 +65,11 @@ def test_nested_properties_are_flattened():
     assert parse(properties={"cart": {"id": "a"}}).properties == {"cart.id": "a"}
 
 
-def test_a_line_that_is_no_json():
+@pytest.mark.parametrize("line", [b"{", b"\xff", b'{"properties": ' + b'{"a":' * 5_000])
+def test_a_line_that_is_no_json(line):
+    """Broken, no UTF-8, nested without end."""
     with pytest.raises(InputError):
-        parse_line(b"{", "till", "f", 0)
+        parse_line(line, "till", "f", 0)
 
 
 def test_packed_or_not_a_file_gives_the_same_lines_offsets_and_identity(tmp_path):

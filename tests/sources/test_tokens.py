@@ -55,6 +55,7 @@ def test_write_keys() -> None:
     keys = WriteKeys({"wk": WriteKey(source="web"), "sk": WriteKey(source="b", scope="server")})
     assert keys.origin("nope") is None
     assert keys.origin("") is None
+    assert keys.origin(b"\xff\xfe".decode(errors="surrogateescape")) is None  # as headers come
     found = keys.origin("sk")
     assert found is not None
     assert (found.source, found.scope) == ("b", "server")

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 import msgspec
 
+from orchestrator.errors import NO_JSON
 from orchestrator.sinks.senders.protocol import Rejected, TryAgain
 
 CONNECT_S: Final = 5.0
@@ -48,7 +49,7 @@ class Reply(NamedTuple):
         """Return the body as a JSON object; an empty one if it is none."""
         try:
             found = msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NO_JSON:
             return {}
         return found if isinstance(found, dict) else {}
 

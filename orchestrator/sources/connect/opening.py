@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from orchestrator.codec.wire import MAGIC, PREFIX_BYTES
-from orchestrator.errors import InputError
+from orchestrator.errors import NO_JSON, InputError
 from orchestrator.expressions.instants import parse_instant
 from orchestrator.expressions.records import BEFORE, CHANGE, KAFKA, KEY, Record
 from orchestrator.sources.connect.schemas import Datum
@@ -237,7 +237,7 @@ def _unframed(value: bytes) -> bytes:
 def _json(data: bytes) -> Any:
     try:
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NO_JSON as error:
         raise InputError(f"no JSON: {error}", BAD_RECORD) from error
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from orchestrator.errors import InputError, UsageError
+from orchestrator.errors import NO_JSON, InputError, UsageError
 from orchestrator.expressions.records import Record
 from orchestrator.sources.inputs import Piece, unpacked_size
 from orchestrator.sources.ndjson import open_lines, read_lines
@@ -150,7 +150,7 @@ def json_record(data: bytes) -> Record:
     """
     try:
         record: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NO_JSON as error:
         raise InputError(f"no JSON: {error}", "bad_line") from error
     if not isinstance(record, dict):
         raise InputError(f"a record is a JSON object, not {type(record).__name__}", "bad_line")
@@ -167,7 +167,7 @@ def elements_of(data: bytes) -> list[bytes]:
         return [data]
     try:
         return [bytes(raw) for raw in msgspec.json.decode(data, type=list[msgspec.Raw])]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NO_JSON as error:
         raise InputError(f"no JSON: {error}", "bad_line") from error
 
 

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from orchestrator.errors import SettingsError
+from orchestrator.errors import NO_JSON, SettingsError
 from orchestrator.sources.mappings.rows import json_record
 from orchestrator.sources.webhooks.verify import (
     Headers,
@@ -199,7 +199,7 @@ class Slack(HmacProvider):
         """Repeat the challenge of ``url_verification``."""
         try:
             greeting = msgspec.json.decode(body, type=_Greeting)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NO_JSON:
             return None
         if greeting.type != "url_verification":
             return None

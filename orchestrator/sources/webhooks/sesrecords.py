@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from orchestrator.errors import InputError
+from orchestrator.errors import NO_JSON, InputError
 
 _PARTS: Final = {
     "Bounce": ("bounce", "bouncedRecipients"),
@@ -39,7 +39,7 @@ def ses_records(message: str) -> list[bytes]:
         return []
     try:
         event = msgspec.json.decode(message)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NO_JSON as error:
         raise InputError(f"no JSON: {error}", "bad_line") from error
     mail = event.get("mail")
     mail = mail if isinstance(mail, dict) else {}

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
-from orchestrator.errors import InputError, SettingsError, UnavailableError
+from orchestrator.errors import NO_JSON, InputError, SettingsError, UnavailableError
 from orchestrator.expressions.instants import parse_instant
 from orchestrator.observability import get_logger
 from orchestrator.sinks.egress import Guard, GuardedResolver, Refused
@@ -146,7 +146,7 @@ class Sns(Provider):
     def _envelope(self, body: bytes) -> Envelope:
         try:
             envelope = msgspec.json.decode(body, type=Envelope)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NO_JSON as error:
             raise Unverified("bad_body", "this is no message of SNS") from error
         if envelope.Type not in _SIGNED or envelope.SignatureVersion not in _HASHES:
             raise Unverified("bad_body", "this kind of message or signature is not known")

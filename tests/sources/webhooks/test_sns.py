@@ -158,6 +158,7 @@ async def test_a_message_may_be_as_old_as_the_memory_of_ids_is_long() -> None:
         sns(Type="Other"),
         b"\xff",
         b"{" * 1_000_000,
+        b'{"Type": ' + b"[" * 100_000,
     ],
 )
 async def test_what_is_no_message_of_sns(body: bytes) -> None:
