@@ -5,7 +5,9 @@ Its plain listener is for its administrator (these tests) alone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +30,7 @@ from orchestrator.testing.broker import Broker
 from orchestrator.testing.certificates import Authority, Identity
 
 ANSWER_S = 20
+PATIENCE_S = 60
 ITERATIONS = 4096
 CHIEF = "chief"
 """A super user, as whom a whole deployment runs where grants are not the point."""
@@ -181,24 +184,39 @@ class SecuredBroker:
             future.result(ANSWER_S)
 
     def grant(self, principal: str, grants: Iterable[Grant]) -> None:
-        """Allow exactly this."""
-        for future in self.admin.create_acls(_bindings(principal, grants)).values():
+        """Allow exactly this; it is in force on return."""
+        bindings = _bindings(principal, grants)
+        for future in self.admin.create_acls(bindings).values():
             future.result(ANSWER_S)
+        for one in bindings:
+            self._until_in_force(_filter_of(one), there=True)
 
     def revoke(self, principal: str, grant: Grant, operation: str) -> None:
-        """Take one operation of one grant back."""
-        pattern = ResourcePatternType.PREFIXED if grant.prefixed else ResourcePatternType.LITERAL
-        one = AclBindingFilter(
-            RESOURCES[grant.resource],
-            grant.name,
-            pattern,
-            principal,
-            "*",
-            OPERATIONS[operation],
-            AclPermissionType.ALLOW,
-        )
+        """Take one operation of one grant back; it is out of force on return."""
+        (binding,) = _bindings(principal, [replace(grant, operations=(operation,))])
+        one = _filter_of(binding)
         for future in self.admin.delete_acls([one]).values():
             assert len(future.result(ANSWER_S)) == 1
+        self._until_in_force(one, there=False)
+
+    def _until_in_force(self, one: AclBindingFilter, *, there: bool) -> None:
+        """Wait for the authorizer: the controller answers before the broker has heard of a change."""
+        deadline = time.monotonic() + PATIENCE_S
+        while bool(self.admin.describe_acls(one).result(ANSWER_S)) != there:
+            assert time.monotonic() < deadline, f"never in force: {one}"
+            time.sleep(0.02)
+
+
+def _filter_of(binding: AclBinding) -> AclBindingFilter:
+    return AclBindingFilter(
+        binding.restype,
+        binding.name,
+        binding.resource_pattern_type,
+        binding.principal,
+        binding.host,
+        binding.operation,
+        binding.permission_type,
+    )
 
 
 def _bindings(principal: str, grants: Iterable[Grant]) -> Sequence[AclBinding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from orchestrator.codec import open_codec
 from orchestrator.errors import SchemaNotLoaded
-from orchestrator.kafka.reading import read_partition
+from orchestrator.kafka.reading import PartitionReader, read_partition
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import Decision
 from orchestrator.testing.stack import Stack
@@ -72,9 +73,11 @@ def test_the_same_decisions_as_simulate_across_kills(broker, simulated):
 def _wait_for_decisions(stack: Stack, count: int) -> None:
     """Return when so many records lie on the decisions topic: the worker is in full flow then."""
     topic = Topology(stack.settings).name("decisions")
-    while sum(1 for _ in read_partition(stack.settings, topic, 0)) < count:
-        load = stack.roles["load"].process.poll()
-        assert load is None, "the load ended before the worker could be killed"
+    with PartitionReader(stack.settings, topic, 0) as reader:
+        while reader.bounds()[1] < count:
+            load = stack.roles["load"].process.poll()
+            assert load is None, "the load ended before the worker could be killed"
+            time.sleep(0.1)
 
 
 def _decisions(stack: Stack):
