@@ -42,6 +42,15 @@ root = LazyGroup(
     name="orchestrator",
     callback=_start,
     help="Customer journey orchestration on Kafka.",
+    epilog="""\b
+Examples:
+  orchestrator demo --story                  one customer's three days, explained
+  orchestrator journeys test deploy/example  a workspace's own tests, without Kafka
+  orchestrator COMMAND --help                every command, with an example
+
+\b
+Exit codes: 0 ok, 1 findings, 2 wrong usage or settings, 3 could not run,
+70 and above: ended by a fault, which the last lines name.""",
     context_settings={"help_option_names": ["-h", "--help"]},
     params=[
         click.Option(
@@ -73,7 +82,7 @@ def run(args: Sequence[str]) -> int:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return USAGE
     except click.ClickException as error:
-        _report(session, "UsageError", error.format_message())
+        _report(session, "UsageError", _with_help(error))
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
@@ -95,6 +104,16 @@ def _code(error: OrchestratorError) -> int:
             return error.exit_code
         case _:
             return COULD_NOT_RUN
+
+
+def _with_help(error: click.ClickException) -> str:
+    """Return what was wrong with a command line, and the command that shows how it is meant."""
+    text = error.format_message()
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return text
+    stop = "" if text.endswith((".", "?")) else "."
+    return f"{text}{stop} See `{context.command_path} --help`."
 
 
 def _report(session: Session, kind: str, text: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.journeys import Workspace
     from orchestrator.sources.inputs import Input
 
+FINDINGS = 1
 PHASES = {
     "sort": "sorting by time",
     "load": "loading",
@@ -56,7 +57,7 @@ def command(
     *,
     backfill: bool,
     again: bool,
-) -> None:
+) -> int:
     """Load FILES of canonical events, one JSON object a line; continues where it was stopped.
 
     With --mapping the files are other people's (`format:` csv, ndjson, json, parquet, avro): those
@@ -68,6 +69,8 @@ def command(
     orchestrator load --mapping sources/orders.yaml --data exports/
     orchestrator load --mapping sources/history.yaml --backfill 2025.parquet
     orchestrator load --workspace journeys/ --clock log
+
+    Exit code 1 says that some records became dead letters; all others are loaded.
     """  # noqa: D301 - click's mark for lines that stay lines
     from orchestrator.cli._mappings import kinds_of
     from orchestrator.codec import open_codec
@@ -99,10 +102,11 @@ def command(
     def show(console: Console) -> None:
         text = f"{summary.accepted} events loaded"
         if summary.refused:
-            text += f", {summary.refused} records to dead letters"
+            text += f", {summary.refused} records to dead letters (orchestrator dlq list)"
         console.print(text)
 
     session.output.result(summary, show)
+    return FINDINGS if summary.refused else 0
 
 
 def _inputs(

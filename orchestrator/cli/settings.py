@@ -19,7 +19,7 @@ def command() -> None:
     """Look at the settings."""
 
 
-@command.command()
+@command.command(epilog="Example: orchestrator --set clock.mode=log settings show")
 @output_option
 @click.pass_obj
 def show(session: Session) -> None:

@@ -32,7 +32,7 @@ def command() -> None:
     """Topics and grants: plan, apply, export, acls."""
 
 
-@command.command()
+@command.command(epilog="Example: orchestrator topics plan --output json")
 @output_option
 @click.pass_obj
 @click.pass_context
@@ -46,7 +46,7 @@ def plan(context: click.Context, session: Session) -> None:
         context.exit(FINDINGS)
 
 
-@command.command()
+@command.command(epilog="Example: orchestrator topics apply")
 @output_option
 @click.pass_obj
 @click.pass_context

@@ -29,7 +29,7 @@ WRITTEN: Final = frozenset({"events", "timeline", "actions", "decisions", "outco
 RESTART_S: Final = 1.0
 
 
-@click.command()
+@click.command(epilog="Example: orchestrator worker --processes 2")
 @click.option("--processes", metavar="N", type=click.IntRange(min=1), help="Start N workers.")
 @click.pass_obj
 def command(session: Session, processes: int | None) -> None:

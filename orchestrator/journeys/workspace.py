@@ -224,6 +224,9 @@ def load_workspace(folder: Path, *overlays: Path) -> Workspace:
     Raises:
         WorkspaceError: It does not compile; carries every finding as text.
     """
+    for each in (folder, *overlays):
+        if not each.is_dir():
+            raise WorkspaceError([f"{each} is no folder"])
     report = _check((folder, *overlays), tests=False)
     if report.workspace is None:
         raise WorkspaceError([str(each) for each in report.diagnostics])

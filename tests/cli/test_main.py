@@ -128,6 +128,59 @@ def test_no_verb_prints_help(args, capsys):
     assert "Commands:" in capsys.readouterr().err
 
 
+def verbs(command: click.Command, context: click.Context):
+    """Every command that does something, with its context."""
+    if not isinstance(command, click.Group):
+        yield command, context
+        return
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None, name
+        yield from verbs(found, click.Context(found, parent=context, info_name=name))
+
+
+def test_every_help_text_has_an_example():
+    """The line that a newcomer copies; programs get JSON from all but roles and plain documents."""
+    silent = set()
+    for command, context in verbs(cli.root, click.Context(cli.root, info_name="orchestrator")):
+        lines = command.get_help(context).splitlines()
+        said = [line.split("Example: ")[-1].strip() for line in lines if "Usage:" not in line]
+        verb = context.command_path.removeprefix("orchestrator ")
+        shown = [line for line in said if line.startswith("orchestrator ") and verb in line]
+        assert shown, f"orchestrator {verb} --help shows no example"
+        if not any("--output" in option.opts for option in command.params):
+            silent.add(verb)
+    roles, documents = {"collect", "connect", "deliver", "worker"}, {"asyncapi", "export"}
+    assert {verb.split()[-1] for verb in silent} == roles | documents
+
+
+def test_what_the_exit_codes_mean_stands_in_the_help(capsys):
+    assert cli.run(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Exit codes: 0 ok, 1 findings, 2 wrong usage or settings, 3 could not run" in out
+    assert "orchestrator demo --story" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["dlq", "show"], "Missing argument 'PLACE'. See `orchestrator dlq show --help`."),
+        (["customer", "shw"], "Did you mean 'show'? See `orchestrator customer --help`."),
+        (["topics", "plan", "--output", "xml"], "See `orchestrator topics plan --help`."),
+    ],
+)
+def test_wrong_usage_names_the_help(args, says, capsys):
+    assert cli.run(args) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["apply", "lint", "plan", "test", "diagram"])
+def test_a_workspace_that_is_not_there_is_no_empty_one(verb, capsys):
+    """A misspelt folder is not told that its policy.yaml is missing."""
+    assert cli.run(["journeys", verb, "wrkspace"]) == 2
+    assert "wrkspace is no folder" in capsys.readouterr().err
+
+
 def test_set_needs_a_value(capsys):
     assert cli.run(["--set", "worker.slot", "settings", "show"]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err

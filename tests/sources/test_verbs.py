@@ -40,7 +40,7 @@ def file(settings: Settings, tmp_path: Path) -> Path:
 
 
 def test_load(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A JSON result; exit code 2 for a finished file, 3 without a catalog."""
+    """A JSON result; exit code 1 for dead letters, 2 for a finished file, 3 without a catalog."""
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     (workspace / "profile.yaml").write_text("identities: {primary: id}\n")
@@ -51,7 +51,7 @@ def test_load(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert cli.run(command) == 3
     assert "journeys apply" in capsys.readouterr().err
     command += ["--workspace", str(workspace), "--output", "json"]
-    assert cli.run(command) == 0
+    assert cli.run(command) == 1
     said = json.loads(capsys.readouterr().out)
     assert said == {"files": 1, "accepted": 1, "refused": 1, "tick_at": None}
     assert cli.run(command) == 2

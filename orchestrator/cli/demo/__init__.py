@@ -36,7 +36,11 @@ class Period(click.ParamType):
 
 
 @click.command(
-    epilog="Examples: orchestrator demo;  orchestrator demo --for PT30S;  orchestrator demo --story"
+    epilog="""\b
+Examples:
+  orchestrator demo
+  orchestrator demo --for PT30S
+  orchestrator demo --story"""
 )
 @click.option(
     "--story", is_flag=True, help="One customer's story at its real durations, explained."

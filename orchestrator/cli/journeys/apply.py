@@ -45,7 +45,7 @@ class Instant(click.ParamType):
         return at
 
 
-@click.command()
+@click.command(epilog="Example: orchestrator journeys apply deploy/example")
 @click.argument("folders", nargs=-1, metavar="[DIR [OVERLAY...]]", type=click.Path(path_type=Path))
 @click.option(
     "--at",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FINDINGS = 1
 
 
-@click.command()
+@click.command(epilog="Example: orchestrator journeys lint deploy/example deploy/example/demo")
 @click.argument("folders", nargs=-1, metavar="[DIR [OVERLAY...]]", type=click.Path(path_type=Path))
 @output_option
 @click.pass_obj

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.testing.scenarios import Result
 
 
-@click.command()
+@click.command(epilog="Example: orchestrator journeys test deploy/example")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @output_option
 @click.pass_obj
