@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-SEPARATOR = b"\x1f"
+SEPARATOR = "\x1f"
 BUCKETS = 10_000
 PROVISIONAL_PREFIX = "anon:"
 MAX_CUSTOMER_ID_BYTES = 200
@@ -19,11 +19,11 @@ MAX_CUSTOMER_ID_BYTES = 200
 
 def make_id(kind: str, *parts: str) -> str:
     """Return 32 hex characters for ``kind`` and ``parts``."""
-    return _digest(kind, *parts)[:16].hex()
+    return sha256(SEPARATOR.join((kind, *parts)).encode()).hexdigest()[:32]
 
 
 def _digest(*parts: str) -> bytes:
-    return sha256(SEPARATOR.join(part.encode() for part in parts)).digest()
+    return sha256(SEPARATOR.join(parts).encode()).digest()
 
 
 def bucket(*parts: str) -> int:

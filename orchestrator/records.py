@@ -2,6 +2,8 @@
 
 Timestamps are epoch milliseconds (UTC). ``Value`` is what a property may hold. A record is told
 apart by its writer schema's full name, ``journey.NAME``.
+
+Records are plain data, never part of a cycle: the garbage collector need not look at them (``gc``).
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ REASONS = frozenset(
 """Every reason that a decision may carry."""
 
 
-class Event(Struct, kw_only=True):
+class Event(Struct, kw_only=True, gc=False):
     """Something a customer did, or something that happened to them."""
 
     event_id: str
@@ -53,7 +55,7 @@ class Event(Struct, kw_only=True):
     properties: dict[str, Value] = {}
 
 
-class Link(Struct, kw_only=True):
+class Link(Struct, kw_only=True, gc=False):
     """Identities ``a`` and ``b`` (``kind:value``) were seen together. Key: ``b``."""
 
     a: str
@@ -63,7 +65,7 @@ class Link(Struct, kw_only=True):
     caused_by: str
 
 
-class Merge(Struct, kw_only=True):
+class Merge(Struct, kw_only=True, gc=False):
     """``loser`` and ``winner`` are one customer. Key: loser."""
 
     merge_id: str
@@ -74,7 +76,7 @@ class Merge(Struct, kw_only=True):
     """When the winner was first seen: part of its rank, should the loser have gone elsewhere."""
 
 
-class Absorb(Struct, kw_only=True):
+class Absorb(Struct, kw_only=True, gc=False):
     """The loser's state travels to the winner. Key: winner."""
 
     merge_id: str
@@ -83,7 +85,7 @@ class Absorb(Struct, kw_only=True):
     state_version: int
 
 
-class Forget(Struct, kw_only=True):
+class Forget(Struct, kw_only=True, gc=False):
     """A person asked to be erased: everything under these ids goes.
 
     Key: a row of the identities, or ``customer:ID``; on the timeline the customer id.
@@ -94,11 +96,11 @@ class Forget(Struct, kw_only=True):
     """The customer, and all who were merged into them."""
 
 
-class Tick(Struct):
+class Tick(Struct, gc=False):
     """Time has come this far; the record's log time is all it says."""
 
 
-class CatalogSwitch(Struct, kw_only=True):
+class CatalogSwitch(Struct, kw_only=True, gc=False):
     """Schema ``journey.Catalog``: these definitions take effect here."""
 
     catalog: str
@@ -106,7 +108,7 @@ class CatalogSwitch(Struct, kw_only=True):
     status: dict[str, str]
 
 
-class Model(Struct, kw_only=True):
+class Model(Struct, kw_only=True, gc=False):
     """A learner's parameters take effect here."""
 
     decision_point: str
@@ -114,7 +116,7 @@ class Model(Struct, kw_only=True):
     parameters: bytes
 
 
-class Outcome(Struct, kw_only=True):
+class Outcome(Struct, kw_only=True, gc=False):
     """What became of one choice, or its absence at the horizon."""
 
     decision_id: str
@@ -128,7 +130,7 @@ class Outcome(Struct, kw_only=True):
     settled_at: int
 
 
-class Definition(Struct, kw_only=True):
+class Definition(Struct, kw_only=True, gc=False):
     """One checked definition; ``source`` is canonical JSON and ``hash`` its SHA-256."""
 
     kind: str
@@ -137,7 +139,7 @@ class Definition(Struct, kw_only=True):
     source: str
 
 
-class Skip(Struct, kw_only=True):
+class Skip(Struct, kw_only=True, gc=False):
     """An operator's order to pass over one input: a record, or a timer that is due in front of it."""
 
     partition: int
@@ -148,7 +150,7 @@ class Skip(Struct, kw_only=True):
     due: int | None = None
 
 
-class Action(Struct, kw_only=True):
+class Action(Struct, kw_only=True, gc=False):
     """An order to a channel: send a message, or cancel an earlier action."""
 
     action_id: str
@@ -172,7 +174,7 @@ class Action(Struct, kw_only=True):
     trace: str | None = None
 
 
-class Candidate(Struct, kw_only=True):
+class Candidate(Struct, kw_only=True, gc=False):
     """One channel, option or competitor that a decision considered."""
 
     name: str
@@ -183,7 +185,7 @@ class Candidate(Struct, kw_only=True):
     score: float | None = None
 
 
-class Decision(Struct, kw_only=True):
+class Decision(Struct, kw_only=True, gc=False):
     """What was decided and why."""
 
     decision_id: str
@@ -209,7 +211,7 @@ class Decision(Struct, kw_only=True):
     trace: str | None = None
 
 
-class Delivery(Struct, kw_only=True):
+class Delivery(Struct, kw_only=True, gc=False):
     """One line of a sink's ledger."""
 
     action_id: str
@@ -219,7 +221,7 @@ class Delivery(Struct, kw_only=True):
     detail: str | None = None
 
 
-class InboxMessage(Struct, kw_only=True):
+class InboxMessage(Struct, kw_only=True, gc=False):
     """One message in a customer's in-app inbox."""
 
     action_id: str
@@ -232,7 +234,7 @@ class InboxMessage(Struct, kw_only=True):
     read_at: int | None = None
 
 
-class Inbox(Struct, kw_only=True):
+class Inbox(Struct, kw_only=True, gc=False):
     """A customer's in-app inbox, newest first, at most 50. Key: customer_id."""
 
     customer_id: str

@@ -23,7 +23,7 @@ S_contra = TypeVar("S_contra", bound="State", contravariant=True)
 LogicalTopic = Literal["events", "timeline", "actions", "decisions", "outcomes", "models"]
 
 
-class Input(Struct, kw_only=True):
+class Input(Struct, kw_only=True, gc=False):
     """One decoded record of the log, addressed to one key.
 
     ``raw`` is the value as it lies in the log, for passing through untouched. Ticks, catalogs and
@@ -39,7 +39,7 @@ class Input(Struct, kw_only=True):
     partitions: int = 1
 
 
-class Emit(Struct, kw_only=True):
+class Emit(Struct, kw_only=True, gc=False):
     """One record that leaves a stage, in the transaction that carries its cause's state change.
 
     Exactly one of ``record`` (encoded by the engine) and ``raw`` (passed through) is given.
