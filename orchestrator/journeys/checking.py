@@ -6,6 +6,7 @@ The result is a tree of ``Spot``: the canonical value together with the place it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from orchestrator.expressions.suggest import did_you_mean
@@ -127,10 +128,11 @@ class _Checker:
             return BAD
         values: dict[str, Spot] = {}
         bad: set[str] = set()
+        strange: set[str] = set()
         for key, value in mapping.items:
             known = shape.keys.get(key.text)
             if known is None:
-                self._unknown(key, shape)
+                strange.add(self._unknown(key, value, mapping, shape))
                 continue
             spot = self.spot(value, known.shape)
             if isinstance(spot, Spot):
@@ -141,15 +143,23 @@ class _Checker:
         complete = self._together(mapping, shape, written, values)
         for name, known in shape.keys.items():
             if known.required and name not in written:
-                self._scalars.report(node.mark, "missing-key", f"{name!r} is missing")
+                if f"did you mean {name}?" not in strange:  # else it is there, misspelt
+                    self._scalars.report(node.mark, "missing-key", f"{name!r} is missing")
                 complete = False
         self._leave_out_defaults(shape.keys, values)
         incomplete = any(shape.keys[name].required or name in shape.one_of for name in bad)
         return Spot(values, mapping) if complete and not incomplete else BAD
 
-    def _unknown(self, key: Scalar, shape: Keys) -> None:
+    def _unknown(self, key: Scalar, value: nodes.Node, beside: nodes.Mapping, shape: Keys) -> str:
+        """Report a key; return the remedy."""
         remedy = shape.elsewhere.get(key.text) or did_you_mean(key.text, shape.keys)
+        if isinstance(value, Scalar) and value.plain and not value.text:
+            # {channel: email, push}: to YAML the second one is a key without a value.
+            for (name, first), (following, _) in pairwise(beside.items):
+                if following is key and isinstance(first, Scalar) and first.text:
+                    remedy = f"a list stands in brackets: {name.text}: [{first.text}, {key.text}]"
         self._scalars.report(key.mark, "unknown-key", f"{key.text!r} is not known here", remedy)
+        return remedy
 
     def _together(
         self,
@@ -161,9 +171,10 @@ class _Checker:
         """Check what must, and what must not, stand side by side."""
         given = [name for name in written if name in shape.one_of]
         if shape.one_of and not given:
-            self._scalars.report(
-                mapping.mark, "missing-key", f"one of {', '.join(shape.one_of)} is missing"
-            )
+            if written.keys() <= shape.keys.keys():  # else the strange key is what was meant
+                self._scalars.report(
+                    mapping.mark, "missing-key", f"one of {', '.join(shape.one_of)} is missing"
+                )
             return False
         for name, key in written.items():
             beside = shape.keys[name].beside if name in shape.keys else ()

@@ -9,7 +9,7 @@ from orchestrator.expressions import Environment, Expression, Names
 from orchestrator.expressions.checker import longest
 from orchestrator.expressions.durations import parse_duration
 from orchestrator.expressions.suggest import did_you_mean
-from orchestrator.journeys.content import Variable, variables
+from orchestrator.journeys.content import Variable, fault, variables
 from orchestrator.journeys.forms import PRESETS
 from orchestrator.journeys.nodes import Scalar
 from orchestrator.journeys.repeats import again_of
@@ -95,6 +95,10 @@ def _content(
     for each in dict(spot.items()).values():
         node = each.node
         if not isinstance(node, Scalar):  # pragma: no cover - fields are scalars
+            continue
+        wrong = fault(node.text)
+        if wrong is not None:
+            world.report(node.at(wrong.offset), "bad-expression", wrong.text, wrong.remedy)
             continue
         references, strays = variables(node.text)
         for stray in strays:

@@ -88,10 +88,17 @@ _WAIT = Keys(
     },
     one_of=("for", "until"),
 )
+_ELSEWHERE = {
+    "event": "write on: TYPE",
+    "trigger": "write on: TYPE",
+    "condition": "write if: or when:",
+    "goto": "write then: STEP",
+}
 _PATTERNS = Many(
     Keys(
         {**HEAR, "of": Key(NAME, beside=("on",)), "if": Key(EXPR), "then": Key(NAME)},
         one_of=("on", "when"),
+        elsewhere=_ELSEWHERE,
     ),
     least=1,
 )
@@ -190,6 +197,7 @@ JOURNEY: Shape = Keys(
                     "existing": Key(BOOL, default=False, beside=("when", "absence")),
                 },
                 one_of=("on", "when", "absence"),
+                elsewhere=_ELSEWHERE,
             ),
             required=True,
         ),
@@ -197,9 +205,13 @@ JOURNEY: Shape = Keys(
             Keys(
                 {**HEAR, "if": Key(EXPR), "within": Key(SPAN), "value": Key(EXPR)},
                 one_of=("on", "when"),
+                elsewhere=_ELSEWHERE,
             )
         ),
-        "exit": Key(Many(Keys({**HEAR, "if": Key(EXPR)}, one_of=("on", "when"))), default=[]),
+        "exit": Key(
+            Many(Keys({**HEAR, "if": Key(EXPR)}, one_of=("on", "when"), elsewhere=_ELSEWHERE)),
+            default=[],
+        ),
         "interrupts": Key(
             Many(
                 Keys(
@@ -208,7 +220,8 @@ JOURNEY: Shape = Keys(
                         "if": Key(EXPR),
                         "then": Key(NAME, required=True),
                         "again": Key(BOOL, default=False),
-                    }
+                    },
+                    elsewhere=_ELSEWHERE,
                 )
             ),
             default=[],

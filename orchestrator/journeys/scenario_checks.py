@@ -10,7 +10,8 @@ from orchestrator.errors import WorkspaceError
 from orchestrator.journeys.diagnostics import Diagnostic, Mark
 from orchestrator.journeys.loader import decode, load
 from orchestrator.journeys.scenario_reader import read_scenarios
-from orchestrator.journeys.scenarios import MOVEMENTS, Expected, Lay, Reports, Scenario
+from orchestrator.journeys.scenarios import MOVEMENTS, Expected, Happens, Lay, Reports, Scenario
+from orchestrator.journeys.world import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +60,7 @@ class _Checks:
         self._journeys = frozenset(catalog.journeys)
         self._messages = frozenset(catalog.messages)
         self._traits = frozenset(catalog.traits)
+        self._events = None if catalog.events is None else frozenset({*catalog.events, *BUILT_IN})
         self._steps = frozenset(
             step for journey in catalog.journeys.values() for step in journey.steps
         )
@@ -79,11 +81,15 @@ class _Checks:
             self._known(scenario.mark, "unknown-journey", journey, self._journeys)
         for line in scenario.script:
             if isinstance(line.input, Reports):
-                self._known(line.mark, "unknown-step", line.input.of, self._steps)
+                self._known(line.input.mark, "unknown-step", line.input.of, self._steps)
+            elif isinstance(line.input, Happens) and self._events is not None:
+                self._known(line.input.mark, "unknown-event", line.input.type, self._events)
             for expected in (*(line.expect or ()), *(line.includes or ())):
                 self._expected(expected)
 
     def _expected(self, expected: Expected) -> None:
+        if not expected.outcome:
+            return  # that it is missing has been said
         if expected.outcome in MOVEMENTS:
             self._known(expected.mark, "unknown-journey", expected.subject, self._journeys)
         else:

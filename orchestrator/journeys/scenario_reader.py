@@ -189,6 +189,7 @@ class _Reader:
         if not named and not identities:
             self._nobody(pairs["event"][0])
         return Happens(
+            mark=pairs["event"][1].mark,
             type=self.text(pairs["event"][1]),
             identities={**({self._primary: named} if named else {}), **(identities or {})},
             properties=self.optional(pairs, "properties", self.properties) or {},
@@ -201,6 +202,7 @@ class _Reader:
         pairs = self.pairs(node, RECEIPT_KEYS, "a receipt")
         status = self.needed(pairs, node, "status", self.one_of(*STATUSES))
         return Reports(
+            mark=pairs["of"][1].mark if "of" in pairs else node.mark,
             of=self.needed(pairs, node, "of", self.text) or "",
             status=status or "",
             journey=self.optional(pairs, "journey", self.text),
@@ -340,7 +342,9 @@ class _Reader:
         return self.optional(pairs, key, read)
 
     def _exactly_one(self, pairs: Pairs, node: Node, keys: tuple[str, ...]) -> None:
-        if not any(key in pairs for key in keys) and isinstance(node, Mapping):
+        # Where a key is strange, it is the one that was meant.
+        known = isinstance(node, Mapping) and len(pairs) == len(node.items)
+        if known and not any(key in pairs for key in keys):
             self.say(node.mark, "missing-key", f"one of {', '.join(keys)} is missing")
         self._at_most_one(pairs, keys)
 

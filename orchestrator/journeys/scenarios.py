@@ -36,6 +36,7 @@ class Given:
 class Happens:
     """An event comes in."""
 
+    mark: Mark
     type: str
     identities: Mapping[str, str]
     properties: Mapping[str, Property] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Happens:
 class Reports:
     """A receipt comes in for the latest action of a send step."""
 
+    mark: Mark
     of: str
     status: str
     journey: str | None = None

@@ -1,8 +1,11 @@
 """What templates refer to, found by scanning."""
 
+import jinja2
 import pytest
 
-from orchestrator.journeys.content import variables
+from orchestrator.journeys.content import fault, variables
+
+JINJA = jinja2.Environment(autoescape=True)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +60,50 @@ def test_references(text, found):
 def test_strays(text, strays):
     """Names that nobody sets would fail at the send."""
     assert [each.name for each in variables(text)[1]] == strays
+
+
+@pytest.mark.parametrize(
+    ("text", "offset", "said"),
+    [
+        ("Hello {{ profile.name }", 6, "{{ is not closed"),
+        ("{{ profile.a }, {{ profile.b }}", 0, "{{ is not closed"),
+        ("{{ profile.a %} and more", 0, "{{ is not closed"),
+        ("{% if profile.a }}x{% endif %}", 0, "{% is not closed"),
+        ("a {# note", 2, "{# is not closed"),
+        ("{{ 'x' }} {% if profile.a", 10, "{% is not closed"),
+        ("{% raw %}{{ x {% endraw %} {{ y", 27, "{{ is not closed"),
+        ("{% if profile.a %}x", 0, "nothing ends this if"),
+        ("{% if profile.a %}{% for x in profile.b %}{% endif %}", 42, "endif ends no for"),
+        ("x{% endif %}", 1, "endif stands alone"),
+        ("{% else %}", 0, "else stands alone"),
+        ("{% for x in profile.b %}{% elif x %}{% endfor %}", 24, "elif stands alone"),
+        ("{% set x %}long", 0, "nothing ends this set"),
+    ],
+)
+def test_what_the_template_engine_cannot_read(text, offset, said):
+    """Said at its place; jinja2 refuses the same."""
+    with pytest.raises(jinja2.TemplateSyntaxError):
+        JINJA.parse(text)
+    found = fault(text)
+    assert found is not None
+    assert (found.offset, found.text) == (offset, said)
+    assert found.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{ profile.name } }} %}",
+        "{{ '{{ }}' }}{{ \"{% %}\" }}",
+        "{% raw %}{{ {% {# {% endraw %}{# {{ #}",
+        "{%- if a -%}{% elif b %}{% else %}{%- endif -%}",
+        "{% for x in y %}{% if x %}1{% endif %}{% else %}none{% endfor %}",
+        "{% set x = 1 %}{% set y %}{{ x }}{% endset %}{% filter upper %}a{% endfilter %}",
+        "{% macro m(a) %}{{ a }}{% endmacro %}{% call m(1) %}{% endcall %}",
+    ],
+)
+def test_what_the_template_engine_reads_has_no_fault(text):
+    """Texts, comments and raw parts may hold anything."""
+    JINJA.parse(text)
+    assert fault(text) is None

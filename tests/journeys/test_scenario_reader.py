@@ -60,6 +60,7 @@ def test_everything_that_can_be_written_is_read():
     )
     first, second, third = test.script
     assert first.input == Happens(
+        mark=first.input.mark,
         type="it.happened",
         identities={"email": "b@example.com"},
         properties={"n": 1},
@@ -70,7 +71,12 @@ def test_everything_that_can_be_written_is_read():
     assert first.expect is None
     assert second.after == Duration(1, 3_600_000)
     assert second.input == Reports(
-        of="hello", status="opened", journey="one", key="k", properties={"url": "/x"}
+        mark=second.input.mark,
+        of="hello",
+        status="opened",
+        journey="one",
+        key="k",
+        properties={"url": "/x"},
     )
     assert second.expect == ()
     assert third.input == Lay(folder="../over")
@@ -256,3 +262,16 @@ def test_a_folder_of_tests(tmp_path):
     with pytest.raises(WorkspaceError) as refused:
         load_scenarios(tmp_path, EMPTY)
     assert len(refused.value.diagnostics) == 2
+
+
+def test_loading_says_a_misspelt_outcome_once(tmp_path):
+    """The decision that is no decision is not looked for among messages as well."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "t.yaml").write_text(
+        "- name: t\n  customer: {id: c}\n"
+        "  script: [{at: 2026-03-02T10:00:00Z, expect: [{send: hello}]}]\n"
+    )
+    with pytest.raises(WorkspaceError) as caught:
+        load_scenarios(tmp_path, EMPTY)
+    (finding,) = caught.value.diagnostics
+    assert "'send' is no key of a decision; did you mean 'sent'?" in finding
