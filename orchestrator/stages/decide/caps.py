@@ -45,6 +45,12 @@ def applies(cap: Cap, catalog: Catalog, message: str, channel: str, category: st
     return True
 
 
+def falls_under(turn: Turn, name: str, sent: Sent) -> bool:
+    """Whether a send takes a slot of the cap of that name."""
+    cap = next(cap for cap in turn.catalog.policy.caps if cap.name == name)
+    return applies(cap, turn.catalog, sent.message, sent.channel, sent.category)
+
+
 def counted(turn: Turn, without: Iterable[Sent] = ()) -> list[Sent]:
     """Return the sends that hold a slot, oldest first, without some of them."""
     skip = {id(sent) for sent in without}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from orchestrator.records import Event
     from orchestrator.stages.catalog import Catalog
-    from orchestrator.stages.decide.state import Customer, Profile
+    from orchestrator.stages.decide.state import Customer, Profile, Sent
 
 Rule = Literal["granted", "revoked", "opt_in", "opt_out", "not_needed"]
 MOST_UNUSABLE = 8
@@ -159,6 +159,12 @@ def _bounce(customer: Customer, event: Event, catalog: Catalog) -> None:
     if channel in catalog.policy.channels and address:
         kept = {*customer.profile.unusable.get(channel, ()), address}
         customer.profile.unusable[channel] = sorted(kept)[:MOST_UNUSABLE]
+
+
+def worsens(customer: Customer, sent: Sent, event: Event) -> bool:
+    """Whether a bounce is the first for good of an action that has only bounced for now so far."""
+    known = customer.profile.unusable.get(sent.channel, ())
+    return event.type == "message.bounced" and is_hard(event) and sent.address not in known
 
 
 def is_hard(event: Event) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.stages.catalog import Journey, Step
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.stages.catalog import Journey, Pattern, Step
 
 
 def same_step(live: Journey, step_id: str) -> Step | None:
@@ -27,3 +29,29 @@ def next_surviving(step_id: str, former: Journey | None, live: Journey) -> str |
         if step is not None:
             return step.id
     return None
+
+
+def same_patterns(
+    former: Sequence[Pattern] | None, patterns: Sequence[Pattern], live: Journey
+) -> Mapping[int, int]:
+    """Return what the numbers of patterns have become: they are known by what they listen for.
+
+    ``former`` None: it is not known any more; all are taken to stand where they stood.
+    """
+    if former is None:
+        return {number: number for number in range(len(patterns))}
+    said = [_listens(pattern, pattern.of) for pattern in patterns]
+    found: dict[int, int] = {}
+    for number, pattern in enumerate(former):
+        step = same_step(live, pattern.of) if pattern.of is not None else None
+        listens = _listens(pattern, step.id if step is not None else pattern.of)
+        places = (n for n, one in enumerate(said) if one == listens and n not in found.values())
+        place = next(places, None)
+        if place is not None:
+            found[number] = place
+    return found
+
+
+def _listens(pattern: Pattern, of: str | None) -> tuple[object, ...]:
+    texts = (one.text if one is not None else None for one in (pattern.when, pattern.condition))
+    return (pattern.on, of, *texts)

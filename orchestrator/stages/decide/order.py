@@ -45,7 +45,11 @@ def handle(turn: Turn, event: Event, *, backfill: bool) -> bool:
     if seen.check_and_remember(customer.profile, event, turn.now):
         return False
     sent = receipts.find(customer, event)
-    if sent is not None and receipts.is_repeated(sent, event):
+    if (
+        sent is not None
+        and receipts.is_repeated(sent, event)
+        and not consent.worsens(customer, sent, event)
+    ):
         return False
     old = event_time(event, turn.now) < turn.now - turn.catalog.policy.max_event_age_ms
     _take(turn, event, fresh=fresh, silent=backfill or old, record_late=old and not backfill)
@@ -121,8 +125,7 @@ def _react(turn: Turn, occurrence: Occurrence) -> None:
             react(turn, entry, journey, occurrence)
         elif changes and journey.watches:
             recheck(turn, entry, journey)
-    if not occurrence.silent:
-        react_past(turn, occurrence)
+    react_past(turn, None if occurrence.silent else occurrence)
     _wake(turn)
 
 
@@ -142,6 +145,7 @@ def follow_changes(turn: Turn) -> None:
         journey = turn.journey_of(entry)
         if journey is not None and journey.watches:
             recheck(turn, entry, journey)
+    react_past(turn, None)
     for name in started:
         enter(turn, turn.catalog.journeys[name], None)
     _wake(turn)

@@ -41,15 +41,12 @@ def screen(turn: Turn, candidate: Candidate, variant: Variant) -> Block | None:
     )
     if block is not None:
         return block
-    if channel is None or channel.name not in message.content:
+    if channel is None:
         return Block("no_content", "skip", rule=variant.channel_name)
-    block = _suppressed(turn, candidate, variant, message, channel)
-    if block is not None:
-        return block
-    if channel.paused:
-        return Block("channel_paused", "defer", rule=channel.name)
     return (
-        _unreachable(turn, variant, message, channel)
+        _suppressed(turn, candidate, variant, message, channel)
+        or _shut(message, channel)
+        or _unreachable(turn, variant, message, channel)
         or _held_out(turn, candidate, variant, message, channel)
         or _quiet(turn, candidate, variant, message, channel)
     )
@@ -77,10 +74,11 @@ def _gap(turn: Turn, variant: Variant, channel: Channel, sends: list[Sent]) -> B
     hold = caps.gapped(turn, channel.name, sends)
     if hold is None:
         return None
-    others = caps.counted(turn, turn.reserved)
-    lost = caps.gapped(turn, channel.name, others) is None
     values = {"last": hold.used, "gap_ms": hold.limit}
-    return _taken(turn, variant, "gap", hold, values, lost=lost)
+    winner = None
+    if caps.gapped(turn, channel.name, caps.counted(turn, turn.reserved)) is None:
+        winner = next(s for s in turn.reserved if s.counts and hold.rule in {"any", s.channel})
+    return _taken(turn, variant, "gap", hold, values, winner)
 
 
 def _cap(
@@ -91,10 +89,12 @@ def _cap(
     hold = caps.capped(turn, message, channel.name, sends)
     if hold is None:
         return None
-    others = caps.counted(turn, turn.reserved)
-    lost = variant.contested and caps.capped(turn, message, channel.name, others) is None
     values = {"used": hold.used, "limit": hold.limit}
-    return _taken(turn, variant, "cap", hold, values, lost=lost)
+    others = caps.counted(turn, turn.reserved)
+    winner = None
+    if variant.contested and caps.capped(turn, message, channel.name, others) is None:
+        winner = next(s for s in turn.reserved if s.counts and caps.falls_under(turn, hold.rule, s))
+    return _taken(turn, variant, "cap", hold, values, winner)
 
 
 def _protected(
@@ -121,19 +121,18 @@ def _taken(
     reason: str,
     hold: caps.Hold,
     values: dict[str, int],
-    *,
-    lost: bool,
+    winner: Sent | None,
 ) -> Block:
-    if not lost:
+    """Return the block of a slot or gap: lost, if ``winner`` took it in this round."""
+    if winner is None:
         then = on_block(turn, variant, reason)
         return Block(reason, then, rule=hold.rule, until=hold.until, values=values)
-    winner = next(sent.message for sent in turn.reserved if sent.counts)
     return Block(
         "arbitration",
         on_block(turn, variant, "arbitration"),
         rule=hold.rule,
         until=hold.until,
-        values={**values, "winner": winner},
+        values={**values, "winner": winner.message},
         lost=True,
     )
 
@@ -188,6 +187,13 @@ def _suppressed(
             until = rule.condition.next_change(turn.at(candidate.entry)) or 0
             return Block("suppression", then, rule=rule.name, until=until)
     return None
+
+
+def _shut(message: Message, channel: Channel) -> Block | None:
+    """Return the block of a channel for which the message has no text, or that is paused."""
+    if channel.name not in message.content:
+        return Block("no_content", "skip", rule=channel.name)
+    return Block("channel_paused", "defer", rule=channel.name) if channel.paused else None
 
 
 def _unreachable(turn: Turn, variant: Variant, message: Message, channel: Channel) -> Block | None:

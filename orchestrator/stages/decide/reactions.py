@@ -134,17 +134,7 @@ def _react_one_past(turn: Turn, place: str, past: Past, occurrence: Occurrence |
         return
     if any(one.journey == name and one.key == key for one in turn.customer.entries):
         return  # the live entry counts it
-    ghost = Entry(
-        id=past.entry_id,
-        journey=name,
-        version=past.version,
-        started=past.ended,
-        cause="",
-        step="",
-        key=key,
-        entry=past.entry,
-        latest=past.latest or None,
-    )
+    ghost = _ghost(place, past)
     if occurrence is not None and not concerns(turn, ghost, journey, occurrence):
         return
     goal = journey.goal
@@ -157,3 +147,28 @@ def _react_one_past(turn: Turn, place: str, past: Past, occurrence: Occurrence |
     past.goal_until = 0
     past.entry_id = past.version = ""
     past.entry, past.latest = {}, {}
+
+
+def _ghost(place: str, past: Past) -> Entry:
+    """Return an ended entry as far as its goal may ask for it."""
+    name, _, key = place.partition("\x1f")
+    return Entry(
+        id=past.entry_id,
+        journey=name,
+        version=past.version,
+        started=past.ended,
+        cause="",
+        step="",
+        key=key,
+        entry=past.entry,
+        latest=past.latest or None,
+    )
+
+
+def past_goal_watch(turn: Turn, place: str, past: Past) -> int | None:
+    """Return when time alone may next reach the goal of an ended entry; None = never."""
+    journey = turn.catalog.journey(place.partition("\x1f")[0], past.version)
+    when = None if journey is None or journey.goal is None else journey.goal.pattern.when
+    if when is None or when.watch is None:
+        return None
+    return when.next_change(turn.at(_ghost(place, past)))

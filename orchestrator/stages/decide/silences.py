@@ -17,6 +17,7 @@ def arm(turn: Turn, journey: str, since: int, span: Duration, earliest: int = 0)
     due = turn.calendar.add(since, span)
     turn.customer.absences[journey] = due if due > turn.now else earliest
     turn.customer.silences[journey] = since
+    turn.customer.scheduled.pop(journey, None)  # the silence that ``existing`` saw is over
 
 
 def disarm(customer: Customer, journey: str) -> None:

@@ -12,6 +12,7 @@ from orchestrator.stages.decide import state as states
 from orchestrator.stages.decide import switch as switching
 from orchestrator.stages.decide.concerns import concern_of, moves_entries
 from orchestrator.stages.decide.entries import end, enter
+from orchestrator.stages.decide.reactions import react_past
 from orchestrator.stages.decide.seen import check_and_remember
 from orchestrator.stages.decide.state import Customer
 from orchestrator.stages.decide.turn import Turn
@@ -192,6 +193,7 @@ def _fire(turn: Turn) -> None:
         customer.watch = 0
         order.update_lifecycle(turn)
         started = rising(turn, all_of_them=True)
+        react_past(turn, None)
     timers.fire_entries(turn)
     started += silences.over(customer, turn.now)
     started += timers.due_names(customer.scheduled, turn.now)

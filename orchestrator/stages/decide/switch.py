@@ -14,7 +14,7 @@ from orchestrator.expressions.durations import Duration
 from orchestrator.stages.catalog import Choose, Send, Wait, WaitFor
 from orchestrator.stages.decide import lifecycle, silences, waits, whens
 from orchestrator.stages.decide.entries import cancel_pending, end
-from orchestrator.stages.decide.following import next_surviving, same_step
+from orchestrator.stages.decide.following import next_surviving, same_patterns, same_step
 from orchestrator.stages.decide.reactions import recheck
 from orchestrator.stages.decide.scope import CustomerScope
 from orchestrator.stages.decide.steps import go_on
@@ -81,8 +81,8 @@ def _follow(turn: Turn, entry: Entry, former: Journey | None, live: Journey) -> 
     if entry.pending is not None and (step is None or not isinstance(step.do, Send | Choose)):
         cancel_pending(turn, entry, "not_live")
     entry.version = live.version
-    _rename(entry, live)
-    entry.interrupted = [one for one in entry.interrupted if one < len(live.interrupts)]
+    _renumber(entry, former, live)
+    _rename(turn, entry, live)
     entry.ends_at = turn.calendar.add(entry.started, live.max_life)
     if step is not None:
         entry.step = step.id
@@ -97,8 +97,28 @@ def _follow(turn: Turn, entry: Entry, former: Journey | None, live: Journey) -> 
     _leave_at(turn, entry, place)
 
 
-def _rename(entry: Entry, live: Journey) -> None:
+def _renumber(entry: Entry, former: Journey | None, live: Journey) -> None:
+    """Carry over what is kept by the number of an interrupt or of a wait's pattern."""
+    numbers = same_patterns(former.interrupts if former else None, live.interrupts, live)
+    entry.interrupted = sorted(numbers[one] for one in entry.interrupted if one in numbers)
+    hits = []
+    for hit in entry.hits:
+        step = same_step(live, hit.step)
+        if step is None or not isinstance(step.do, WaitFor):
+            continue
+        before = former.steps.get(hit.step) if former is not None else None
+        wait = before.do if before is not None else None
+        patterns = wait.patterns if isinstance(wait, WaitFor) else None
+        numbers = same_patterns(patterns, step.do.patterns, live)
+        if hit.pattern in numbers:
+            hit.pattern = numbers[hit.pattern]
+            hits.append(hit)
+    entry.hits = hits
+
+
+def _rename(turn: Turn, entry: Entry, live: Journey) -> None:
     """Carry what is kept by step id over to the new names."""
+    own = bytes.fromhex(entry.id)
     for step in live.steps.values():
         if step.was is None or step.was in live.steps:
             continue
@@ -108,6 +128,11 @@ def _rename(entry: Entry, live: Journey) -> None:
         for hit in entry.hits:
             if hit.step == step.was:
                 hit.step = step.id
+        for sent in turn.customer.sends:
+            if sent.entry == own and sent.step == step.was:
+                sent.step = step.id
+        if entry.after == step.was:
+            entry.after = step.id
 
 
 def _stay(turn: Turn, entry: Entry, step: Step) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.stages.catalog import Wait, WaitFor
 from orchestrator.stages.decide import lifecycle
 from orchestrator.stages.decide.entries import end
-from orchestrator.stages.decide.reactions import recheck
+from orchestrator.stages.decide.reactions import past_goal_watch, recheck
 from orchestrator.stages.decide.steps import go_on, timed_out
 from orchestrator.stages.decide.waits import deadline
 
@@ -57,7 +57,11 @@ def fire_entries(turn: Turn) -> None:
     by_id = sorted(turn.customer.entries, key=lambda entry: entry.id)
     for entry in by_id:
         journey = turn.journey_of(entry)
-        if journey is not None and 0 < entry.watch <= turn.now:
+        if journey is None:
+            continue
+        crossed = 0 < entry.watch <= turn.now
+        # A lifecycle that time has changed is a crossing, too.
+        if crossed or (turn.changed and journey.watches):
             entry.watch = 0
             recheck(turn, entry, journey)
     end_overdue(turn)
@@ -117,6 +121,11 @@ def watch(turn: Turn) -> None:
     if timed.lifecycle:
         instants.append(lifecycle.next_change(turn.at(None), turn.catalog))
     instants += [when.next_change(turn.at(None)) for when in timed.whens]
+    instants += [
+        past_goal_watch(turn, place, past)
+        for place, past in customer.past.items()
+        if past.goal_until > turn.now
+    ]
     customer.watch = min((one for one in instants if one is not None), default=0)
     for entry in customer.entries:
         journey = turn.journey_of(entry)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.stages.catalog import Wait, WaitFor
 from orchestrator.stages.decide import silences, waits
 from orchestrator.stages.decide.pipeline import suppression_covers
+from orchestrator.stages.decide.trait_values import count_key, last_key
 from orchestrator.stages.decide.variants import variants_of
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.stages.decide.state import Entry, Pending
     from orchestrator.stages.decide.turn import Turn
 
-_SLOTS = frozenset({"gap", "cap", "arbitration", "protected"})
+_SLOTS = frozenset({"gap", "cap", "arbitration", "protected", "already_sent"})
 _CONTACT = frozenset({"no_consent", "no_address"})
 
 
@@ -31,7 +32,15 @@ def zone_changed(turn: Turn) -> bool:
 
 
 def _reads(turn: Turn, expression: Expression | None) -> bool:
-    return expression is not None and not expression.references.traits.isdisjoint(turn.changed)
+    """Whether a trait, count or last event that an expression reads has changed."""
+    if expression is None:
+        return False
+    reads = expression.references
+    return (
+        not reads.traits.isdisjoint(turn.changed)
+        or any(last_key(type_) in turn.changed for type_ in reads.lasts)
+        or any(count_key(*asked) in turn.changed for asked in reads.counts)
+    )
 
 
 def rearm(turn: Turn, *, zone: bool | None = None) -> None:
@@ -92,8 +101,10 @@ def _touched(turn: Turn, entry: Entry, pending: Pending) -> bool:
     if place is None or not (turn.changed or turn.flags_changed or turn.consent_changed):
         return False
     _, step = place
-    return ("no_address" in blocks and _reads_address(turn, step)) or (
-        "suppression" in blocks and _reads_suppression(turn, step)
+    return (
+        ("no_address" in blocks and _reads_address(turn, step))
+        or ("condition" in blocks and _reads_option(turn, step))
+        or ("suppression" in blocks and _reads_suppression(turn, step))
     )
 
 
@@ -101,6 +112,16 @@ def _reads_address(turn: Turn, step: Step) -> bool:
     return any(
         variant.channel is not None and _reads(turn, variant.channel.address)
         for variant in variants_of(turn, step)
+    )
+
+
+def _reads_option(turn: Turn, step: Step) -> bool:
+    """Whether the ``if`` of an option may read what changed."""
+    conditions = (v.option.condition for v in variants_of(turn, step) if v.option is not None)
+    return any(
+        _reads(turn, condition) or bool(condition.references.consents | condition.references.flags)
+        for condition in conditions
+        if condition is not None
     )
 
 

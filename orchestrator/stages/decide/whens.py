@@ -81,6 +81,7 @@ def _update(turn: Turn, journey: Journey) -> bool:
         truths[journey.name] = True
     else:
         del truths[journey.name]
+        turn.customer.scheduled.pop(journey.name, None)  # no longer one of the ``existing``
     return true
 
 
