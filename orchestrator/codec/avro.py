@@ -21,9 +21,10 @@ from fastavro.schema import SchemaParseException, UnknownType
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from orchestrator.codec.decision_writer import write_action, write_decision
 from orchestrator.codec.event import read_event
-from orchestrator.codec.event_writer import Unusual, write_event
-from orchestrator.codec.record_writer import record_writer
+from orchestrator.codec.event_writer import write_event
+from orchestrator.codec.pieces import NOT_PLAIN
 from orchestrator.codec.wire import PREFIX_BYTES
 from orchestrator.errors import DecodeError, InputError
 from orchestrator.records import (
@@ -45,8 +46,12 @@ _NESTED: dict[type, tuple[str, type[Struct]]] = {
     Decision: ("candidates", Candidate),
     Inbox: ("messages", InboxMessage),
 }
-_FREQUENT = frozenset({Event, Decision, Action})
-"""Written by hand, as their cost counts."""
+_BY_HAND: dict[type, Callable[[Any, bytes], bytes]] = {
+    Event: write_event,
+    Decision: write_decision,
+    Action: write_action,
+}
+"""The frequent ones, as their cost counts."""
 # What broken bytes make the reader raise: too short, a bad index, bad UTF-8, a bad length.
 _BROKEN = (EOFError, IndexError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 _UNWRITABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
@@ -104,14 +109,14 @@ def encoder(record: type[Record]) -> Callable[[Any, bytes], bytes]:
             ) from error
         return out.getvalue()
 
-    if record not in _FREQUENT:
+    by_hand = _BY_HAND.get(record)
+    if by_hand is None:
         return encode
-    by_hand = write_event if record is Event else record_writer(schema)
 
     def encode_by_hand(item: Any, prefix: bytes) -> bytes:
         try:
             return by_hand(item, prefix)
-        except (Unusual, UnicodeEncodeError):
+        except NOT_PLAIN:
             return encode(item, prefix)
 
     return encode_by_hand

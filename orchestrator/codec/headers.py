@@ -7,9 +7,10 @@ the same bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from msgspec import Struct
 
@@ -32,8 +33,9 @@ from orchestrator.records import (
     Tick,
 )
 
-Headers = list[tuple[str, bytes]]
-SPEC_VERSION = b"1.0"
+Header = tuple[str, bytes]
+Headers = list[Header]
+_SPEC_VERSION = ("ce_specversion", b"1.0")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 DAY_MS = 86_400_000
@@ -65,21 +67,18 @@ def headers_for(
         trace: W3C traceparent of the cause; an Action or Decision carries its own.
         backfill: Whether the event tells of the past and must start nothing.
     """
-    number, at = _identity(record)
-    if isinstance(record, Event):
-        kind, source = record.type, record.source
-    elif isinstance(record, CatalogSwitch):
-        kind = "journey.Catalog"
+    kind = type(record)
+    number, at = _IDENTITY[kind](record)
+    if kind is Event:
+        headers = [_SPEC_VERSION, *_about(record.type, record.source)]  # type: ignore[union-attr]
     else:
-        kind = f"journey.{type(record).__name__}"
-    headers: Headers = [("ce_specversion", SPEC_VERSION)]
+        headers = [_SPEC_VERSION, *_about(_TYPES[kind], source)]
     if number:
-        headers.append(("ce_id", number.encode()))
-    headers += [("ce_type", kind.encode()), ("ce_source", source.encode())]
-    if at is not None and (time := _iso(at)) is not None:
-        headers.append(("ce_time", time.encode()))
-    if isinstance(record, Action | Decision):
-        trace = record.trace or trace
+        headers.insert(1, ("ce_id", number.encode()))
+    if at is not None and (time := _time(at)) is not None:
+        headers.append(time)
+    if kind is Action or kind is Decision:
+        trace = record.trace or trace  # type: ignore[union-attr]
     if trace:
         headers.append(("traceparent", trace.encode()))
     if backfill:
@@ -112,49 +111,53 @@ def read_headers(headers: Sequence[tuple[str, str | bytes | None]] | None) -> Re
     return found
 
 
-def _identity(  # noqa: C901, PLR0911, PLR0912 - a table of all records
-    record: Record,
-) -> tuple[str, int | None]:
-    """Return ``ce_id`` (unique within a source; equal for equal causes) and ``ce_time``."""
-    match record:
-        case Event():
-            return record.event_id, record.occurred_at
-        case Action(kind="cancel"):
-            # It carries the id of what it cancels, and must not be taken for its duplicate.
-            return f"{record.action_id}/cancel", record.decided_at
-        case Action():
-            return record.action_id, record.decided_at
-        case Decision():
-            return record.decision_id, record.decided_at
-        case Outcome():
-            return f"{record.decision_id}/outcome", record.settled_at
-        case Link():
-            return f"{record.a}/{record.b}/{record.customer_id}", record.first_seen
-        case Merge():
-            return record.merge_id, None
-        case Absorb():
-            return f"{record.merge_id}/absorb", None
-        case Forget():
-            return record.order_id, None
-        case CatalogSwitch():
-            return record.catalog, None
-        case Definition():
-            return record.hash, None
-        case Model():
-            return f"{record.decision_point}/{record.version}", None
-        case Delivery():
-            return f"{record.action_id}/{record.state}/{record.attempts}", record.at
-        case Inbox() | Skip() | Tick():
-            return "", None
+def _of_action(action: Action) -> tuple[str, int | None]:
+    if action.kind == "cancel":
+        # It carries the id of what it cancels, and must not be taken for its duplicate.
+        return f"{action.action_id}/cancel", action.decided_at
+    return action.action_id, action.decided_at
+
+
+def _nothing(_: Record) -> tuple[str, int | None]:
+    return "", None
+
+
+_IDENTITY: Mapping[type, Callable[[Any], tuple[str, int | None]]] = {
+    Event: lambda event: (event.event_id, event.occurred_at),
+    Action: _of_action,
+    Decision: lambda decision: (decision.decision_id, decision.decided_at),
+    Outcome: lambda outcome: (f"{outcome.decision_id}/outcome", outcome.settled_at),
+    Link: lambda link: (f"{link.a}/{link.b}/{link.customer_id}", link.first_seen),
+    Merge: lambda merge: (merge.merge_id, None),
+    Absorb: lambda absorb: (f"{absorb.merge_id}/absorb", None),
+    Forget: lambda forget: (forget.order_id, None),
+    CatalogSwitch: lambda switch: (switch.catalog, None),
+    Definition: lambda definition: (definition.hash, None),
+    Model: lambda model: (f"{model.decision_point}/{model.version}", None),
+    Delivery: lambda line: (f"{line.action_id}/{line.state}/{line.attempts}", line.at),
+    Inbox: _nothing,
+    Skip: _nothing,
+    Tick: _nothing,
+}
+"""``ce_id`` (unique within a source; equal for equal causes) and ``ce_time`` of each record."""
+_TYPES = {record: f"journey.{record.__name__}" for record in _IDENTITY} | {
+    CatalogSwitch: "journey.Catalog"
+}
+
+
+@lru_cache(maxsize=1_024)
+def _about(kind: str, source: str) -> tuple[Header, Header]:
+    return ("ce_type", kind.encode()), ("ce_source", source.encode())
 
 
 @lru_cache(maxsize=4_096)  # under load many records are of one instant
-def _iso(at: int) -> str | None:
+def _time(at: int) -> Header | None:
     day, rest = divmod(at, DAY_MS)
     if (date := _date(day)) is None:
         return None  # times come from outside: not every long is a date
     second, ms = divmod(rest, 1000)
-    return f"{date}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{ms:03}Z"
+    time = f"{date}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{ms:03}Z"
+    return "ce_time", time.encode()
 
 
 @lru_cache(maxsize=64)

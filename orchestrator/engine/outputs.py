@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from orchestrator.engine.ports import (
     ActionTally,
@@ -15,8 +16,11 @@ from orchestrator.engine.ports import (
     TopicNames,
 )
 from orchestrator.errors import OversizeError
-from orchestrator.records import Action, Decision, Merge
+from orchestrator.records import Action, Decision, Merge, Record
 from orchestrator.stages.protocol import Emit
+
+_BESIDE = 2_048
+"""Bytes that a record's own headers and key hold at most, beside what they repeat from its value."""
 
 
 class OutputEncoder:
@@ -29,6 +33,7 @@ class OutputEncoder:
         self._envelope = envelope
         self._names = names
         self._max_message = max_message
+        self._surely_fits = max_message // 2 - _BESIDE
         self.dead_letters = names("dead-letters")
 
     def encode(self, emits: Iterable[Emit], now: int, original: Headers = ()) -> list[Output]:
@@ -40,26 +45,35 @@ class OutputEncoder:
         outputs = []
         for emit in emits:
             topic = self._names(emit.topic, emit.channel)
-            value = emit.raw
-            if value is None and emit.record is not None:
-                value = self._codec.encode(emit.record, topic)
+            record, value, tally = emit.record, emit.raw, None
+            if record is not None:
+                if value is None:
+                    value = self._codec.encode(record, topic)
+                tally = _tally(record)
             key = emit.key.encode()
             headers = self._envelope.write(emit, original)
-            size = len(key) + len(value or b"") + sum(len(n) + len(v) for n, v in headers)
-            if size > self._max_message:
-                raise OversizeError(f"{topic}: {size} bytes, at most {self._max_message} fit")
-            outputs.append(Output(topic, key, value, headers, now, _tally(emit)))
+            if record is None or len(value or b"") > self._surely_fits:
+                self._check_size(topic, key, value, headers)
+            outputs.append(Output(topic, key, value, headers, now, tally))
         return outputs
 
+    def _check_size(self, topic: str, key: bytes, value: bytes | None, headers: Headers) -> None:
+        size = len(key) + len(value or b"") + sum(len(n) + len(v) for n, v in headers)
+        if size > self._max_message:
+            raise OversizeError(f"{topic}: {size} bytes, at most {self._max_message} fit")
 
-def _tally(emit: Emit) -> ActionTally | DecisionTally | MergeTally | None:
-    record = emit.record
-    if record is None:
-        return None
+
+def _tally(record: Record) -> ActionTally | DecisionTally | MergeTally | None:
     if isinstance(record, Decision):
-        return DecisionTally(record.journey or "", record.outcome, record.reason or "")
+        return _decision(record.journey or "", record.outcome, record.reason or "")
     if isinstance(record, Action):
-        return ActionTally(record.channel, record.kind, record.caused_by.startswith("timer:"))
+        return _action(record.channel, record.kind, record.caused_by.startswith("timer:"))
     if isinstance(record, Merge):
-        return MergeTally()
+        return _MERGE
     return None
+
+
+# Thousands of outputs wait for a commit: what counts as the same is the same object.
+_decision = lru_cache(maxsize=4_096)(DecisionTally)
+_action = lru_cache(maxsize=1_024)(ActionTally)
+_MERGE = MergeTally()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 from orchestrator.engine.meta import Meta
 from orchestrator.records import CatalogSwitch, Record
 from orchestrator.stages.catalog import Catalog
@@ -97,8 +99,11 @@ class DeadTally(NamedTuple):
     cause: str
 
 
-class Output(NamedTuple):
-    """One record that leaves with the next transaction."""
+class Output(Struct, frozen=True, gc=False):
+    """One record that leaves with the next transaction.
+
+    Thousands wait for it, so the garbage collector shall not walk through them (``gc``).
+    """
 
     topic: str
     key: bytes | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
+from typing import get_args
 
 import pytest
 from fastavro import schemaless_reader, schemaless_writer
@@ -11,13 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
-from orchestrator.codec import wire
+from orchestrator.codec import pieces, wire
 from orchestrator.codec.avro import RECORD_TYPES, decoder, encoder, own_schema, schema_text
+from orchestrator.codec.decision_writer import write_action, write_decision
 from orchestrator.codec.event import read_event
 from orchestrator.codec.event_writer import write_event
-from orchestrator.codec.record_writer import record_writer
 from orchestrator.errors import DecodeError, InputError
-from orchestrator.records import Action, Candidate, Decision, Event, Inbox, InboxMessage
+from orchestrator.records import (
+    Action,
+    ActionKind,
+    Candidate,
+    Decision,
+    DecisionOutcome,
+    Event,
+    Inbox,
+    InboxMessage,
+)
 from tests.codec.samples import SAMPLES
 
 LONG = st.integers(-(2**63), 2**63 - 1)
@@ -43,16 +53,28 @@ CANDIDATES = st.builds(
     outcome=TEXT,
     reason=st.none() | TEXT,
     until=st.none() | LONG,
+    rule=st.none() | TEXT,
     score=st.none() | st.floats(allow_nan=False),
 )
 DECISIONS = st.builds(
     Decision,
     decision_id=TEXT,
     customer_id=TEXT,
-    outcome=st.sampled_from(["sent", "lost", "nothing"]),
+    outcome=st.sampled_from(get_args(DecisionOutcome)),
     rule_values=st.dictionaries(TEXT, VALUE, max_size=4),
     candidates=st.lists(CANDIDATES, max_size=4),
+    reason=st.none() | TEXT,
+    rule=st.none() | TEXT,
+    journey=st.none() | TEXT,
+    journey_version=st.none() | TEXT,
+    entry_id=st.none() | TEXT,
     step=st.none() | TEXT,
+    message=st.none() | TEXT,
+    channel=st.none() | TEXT,
+    action_id=st.none() | TEXT,
+    until=st.none() | LONG,
+    model_version=st.none() | TEXT,
+    trace=st.none() | TEXT,
     caused_by=TEXT,
     decided_at=LONG,
     catalog=TEXT,
@@ -107,16 +129,21 @@ ACTION = next(one for one in SAMPLES if isinstance(one, Action))
         st.just(ACTION),
         content=st.dictionaries(TEXT, VALUE, max_size=4),
         address=st.none() | TEXT,
-        expires_at=LONG,
+        kind=st.sampled_from(get_args(ActionKind)),
+        channel=TEXT,
+        journey=TEXT,
+        priority=st.integers(-(2**31), 2**31 - 1),
+        expires_at=st.none() | LONG,
     )
 )
-def test_the_writer_made_from_a_schema_writes_what_fastavro_writes(record):
+def test_the_writers_of_decisions_and_actions_write_what_fastavro_writes(record):
     fields = asdict(record)
     if isinstance(record, Decision):
         fields["candidates"] = [asdict(one) for one in record.candidates]
     out = BytesIO()
     schemaless_writer(out, own_schema(type(record)), fields)
-    assert record_writer(own_schema(type(record)))(record, PREFIX) == PREFIX + out.getvalue()
+    by_hand = write_decision if isinstance(record, Decision) else write_action
+    assert by_hand(record, PREFIX) == PREFIX + out.getvalue()
     assert ENCODE[type(record)](record, PREFIX) == PREFIX + out.getvalue()
 
 
@@ -127,10 +154,16 @@ class Text(str):
 
 
 @pytest.mark.parametrize(
-    "odd", [Text("x"), 2**63, -(2**63) - 1, "\ud800", [1], {"a": 1}, 1.5], ids=repr
+    "odd",
+    [Text("x"), 2**63, -(2**63) - 1, "\ud800", [1], {"a": 1}, 1.5, 1.0, True, None, b"x"],
+    ids=repr,
 )
-def test_what_the_writer_made_from_a_schema_leaves_to_fastavro(odd):
+def test_what_the_writer_of_actions_leaves_to_fastavro(odd):
     """Refused with the same words, or written with the same bytes."""
+    encode = ENCODE[Action]
+    encode(
+        replace(ACTION, priority=1, decided_at=1, address="x", template="x"), PREFIX
+    )  # known now
     for name in ("kind", "priority", "decided_at", "address", "template", "content"):
         action = replace(ACTION, **{name: {"p": odd} if name == "content" else odd})
         out = BytesIO()
@@ -145,7 +178,9 @@ def test_what_the_writer_made_from_a_schema_leaves_to_fastavro(odd):
 
 
 @pytest.mark.parametrize(
-    "odd", [Text("x"), 2**63, -(2**63) - 1, "\ud800", [1], {"a": 1}, 1.5], ids=repr
+    "odd",
+    [Text("x"), 2**63, -(2**63) - 1, "\ud800", [1], {"a": 1}, 1.5, 1.0, True, None, b"x"],
+    ids=repr,
 )
 def test_what_the_writer_made_for_events_leaves_to_fastavro(odd):
     """Refused with the same words, or written with the same bytes."""
@@ -164,6 +199,16 @@ def test_what_the_writer_made_for_events_leaves_to_fastavro(odd):
             assert refused.value.cause == "unencodable"
         else:
             assert ENCODE[Event](event, PREFIX) == PREFIX + out.getvalue()
+
+
+def test_what_the_writers_remember_is_bounded():
+    """However many texts come by, the long ones are not kept, nor more than some thousands."""
+    for number in range(10_000):
+        assert pieces.known[f"t{number}"] == pieces.text(f"t{number}")
+        assert pieces.known_optional[f"t{number}"] == b"\2" + pieces.text(f"t{number}")
+    assert pieces.known["x" * 1_000] == pieces.text("x" * 1_000)
+    assert "x" * 1_000 not in pieces.known
+    assert max(len(pieces.known), len(pieces.known_optional)) <= 4_096
 
 
 def test_the_reader_made_for_events_knows_long_strings_and_sized_blocks():
