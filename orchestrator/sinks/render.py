@@ -92,6 +92,7 @@ class Renderer:
         for name, template in templates.items():
             try:
                 text = template.render(values)
+                text.encode()  # a literal like "\\ud800" is no text that anybody takes
             except _BROKEN as error:
                 raise TemplateFailed(f"{name}: {type(error).__name__}: {_text(error)}") from error
             if len(text) > MAX_FIELD:

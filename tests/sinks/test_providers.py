@@ -30,6 +30,7 @@ from orchestrator.sender_settings import (
 )
 from orchestrator.settings import Secret, load_settings
 from orchestrator.sinks.opening import OUTWARD
+from orchestrator.sinks.senders.google import Account
 from orchestrator.sinks.senders.http import Reply
 from orchestrator.sinks.senders.protocol import Order, Rejected, TryAgain, Unfit
 from orchestrator.sinks.senders.sendgrid import until_reset
@@ -509,6 +510,8 @@ def test_settings_are_checked():
 def test_secrets_are_masked():
     settings = load(sender="twilio", account_sid="AC1", auth_token="PLAIN", from_number="+1")
     assert "PLAIN" not in repr(settings)
+    assert repr(Credentials("AKID", "PLAIN", "PLAIN")) == "Credentials('AKID', ***)"
+    assert "PLAIN" not in repr(Account(project_id="p", client_email="a@b", private_key="PLAIN"))
     assert "AC1" in repr(settings)
 
 

@@ -80,6 +80,7 @@ def test_null_can_have_a_fallback() -> None:
         "{{ 1/0 }}",
         "{% broken",
         "{{ x.y.z }}",
+        r"{{ '\ud800' }}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     ],
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from email import message_from_bytes
+from email.policy import default
 
 import pytest
+from aiosmtplib.email import flatten_message
 
 from orchestrator.sender_settings import SmtpSender
 from orchestrator.sinks.senders.protocol import Rejected, TryAgain, Unfit
@@ -105,8 +108,40 @@ def test_a_repetition_is_the_same_mail():
 
 
 @pytest.mark.parametrize(
+    "subject",
+    [
+        "Hello  Ada",
+        "",
+        "Grüße, Ada! " * 12,
+        "many words " * 40,
+        "x" * 2_000,
+        "a\x00b",
+        "Hi =?utf-8?q?=0D=0ABcc:_all@example.com?=",
+        "=?utf-8?b?DQpCY2M6IGFsbEBleGFtcGxlLmNvbQ0KDQpib2R5?= you",
+    ],
+)
+def test_a_subject_is_what_it_says_and_nothing_else(subject):
+    """Encoded words in a customer's name stay text: unpacked they would be headers, and the body."""
+    raw = flatten_message(compose(order({"text": "x", "subject": subject}), SmtpSender()))
+    plain = compose(order({"text": "x", "subject": "s"}), SmtpSender())
+    read = message_from_bytes(raw, policy=default)
+    assert read["Subject"] == subject
+    assert read.keys() == plain.keys()
+    assert read.get_content().split() == plain.get_content().split()
+    assert max(map(len, raw.split(b"\r\n"))) < 998
+
+
+def test_a_domain_in_any_script_is_written_as_every_relay_takes_it():
+    message = compose(order({"text": "x"}, address="ada@bücher.example"), SmtpSender())
+    assert message["To"] == "ada@xn--bcher-kva.example"
+
+
+@pytest.mark.parametrize(
     ("fields", "changes", "reason"),
     [
+        ({"text": "x", "subject": "a\x85b"}, {}, "bad_content"),
+        ({"text": "x"}, {"address": "a@b.c, d@e.f"}, "bad_address"),
+        ({"text": "x"}, {"address": "a@" + "ü" * 70 + ".example"}, "bad_address"),
         ({"text": "x", "subject": "a\nBcc: all@example.com"}, {}, "bad_content"),
         ({"text": "x"}, {"address": "no address"}, "bad_address"),
         ({"text": "x"}, {"address": "a@b.c\r\nBcc: all@example.com"}, "bad_address"),

@@ -36,6 +36,10 @@ class Account(msgspec.Struct):
     private_key_id: str = ""
     token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 
+    def __repr__(self) -> str:
+        """Name the account, never its key."""
+        return f"Account({self.client_email!r}, ***)"
+
 
 class Tokens:
     """Fetches a token when one is needed, once for all who wait; ``wall`` in epoch seconds."""

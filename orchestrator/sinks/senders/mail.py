@@ -62,7 +62,11 @@ def _recipient(action: Action) -> Address:
     if not action.address:
         raise Unfit("no_address", "the action has no address")
     try:
-        return Address(addr_spec=action.address)
+        address = Address(addr_spec=action.address)
+        if address.domain.isascii():
+            return address
+        # Not every relay speaks UTF-8, and all of them know the domain's other form.
+        return Address(username=address.username, domain=address.domain.encode("idna").decode())
     except (ValueError, MessageError, IndexError) as error:
         raise Unfit(
             "bad_address", f"this is no e-mail address: {type(error).__name__}", report="bounced"

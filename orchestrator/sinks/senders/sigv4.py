@@ -19,6 +19,10 @@ class Credentials(NamedTuple):
     secret_access_key: str
     token: str | None = None
 
+    def __repr__(self) -> str:
+        """Name the key, never the secret."""
+        return f"Credentials({self.access_key_id!r}, ***)"
+
 
 class Scope(NamedTuple):
     """What a signature is good for."""

@@ -13,10 +13,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import Policy, default
 from email.utils import format_datetime
+from typing import Any
 
 import aiosmtplib
 
@@ -32,8 +34,32 @@ class _OneLine(UnstructuredHeader, BaseHeader):
         return f"{self.name}: {self}{policy.linesep}"
 
 
+_WORD = 60
+"""A longer one is encoded, since nothing else may break it."""
+
+
+class _Literal(UnstructuredHeader, BaseHeader):
+    """A text that means what it says.
+
+    The library would take ``=?utf-8?q?..?=`` in it for an encoded word and unpack it: whatever a
+    customer calls himself, with its line breaks, would stand in the mail as headers of its own.
+    """
+
+    @classmethod
+    def parse(cls, value: str, kwds: dict[str, Any]) -> None:
+        kwds["parse_tree"] = cls.value_parser("")
+        kwds["decoded"] = value
+
+    def fold(self, *, policy: Policy) -> str:
+        plain = self.isascii() and self.isprintable() and "=?" not in self
+        plain = plain and max(map(len, self.split(" "))) < _WORD
+        header = Header(str(self), "us-ascii" if plain else "utf-8", header_name=self.name)
+        return f"{self.name}: {header.encode(linesep=policy.linesep)}{policy.linesep}"
+
+
 _headers = HeaderRegistry()
 _headers.map_to_type("list-unsubscribe", _OneLine)
+_headers.map_to_type("subject", _Literal)
 _POLICY = default.clone(header_factory=_headers)
 TIMEOUT_S = 30.0
 _PERMANENT = 500
