@@ -146,14 +146,14 @@ def replay(session: Session, places: tuple[tuple[int, int], ...], cause: str | N
 
     What was decided already is not decided again: identify and decide know event ids, sinks know
     action ids; so a second replay does no harm. The letter itself stays where it is. Letters of
-    `connect` go through the mappings in force, and their events to our events: their topics are
-    somebody else's. Letters that did not come from Kafka, or are no records, have no way back; they
-    are listed, and the exit code is 1.
+    `connect` and of the collector go through the mappings in force, and their events to our events:
+    they were none yet. What no mapping takes, bodies that hold no records, and lines of files (load
+    them again) have no way back; they are listed, and the exit code is 1.
     """
     from orchestrator.errors import UsageError
     from orchestrator.kafka.dead_letters import why_not_replayable
     from orchestrator.kafka.topics import Topology
-    from orchestrator.sources.connect.again import is_mapped, map_again
+    from orchestrator.sources.again import is_mapped, map_again
 
     if bool(places) == (cause is not None):
         raise UsageError("name the letters (PARTITION:OFFSET...), or give --cause")

@@ -170,10 +170,24 @@ REMEDIES = {
     "then replay",
     "join_limit": "the value is shared by many: put it on the block list of profile.yaml and apply. "
     "If it is one person's, raise join_limit, apply, then replay",
-    "no_identity": "declare the identity's kind in profile.yaml and apply, then send again",
+    "no_identity": "declare the identity's kind in profile.yaml, or correct the mapping, and apply; then "
+    "replay (files: load --again)",
     "state_oversize": "one customer has grown too large, a robot or a shared identity: block the "
     "identity in profile.yaml",
     "oversize": "an output is too large: shorten the message's content, apply, then replay",
+    "bad_identity": "an identity is too long, or has the form of a provisional customer's: correct the "
+    "source, send again",
+    "bad_message": "it is no message of the tracking API: correct the sender, send again",
+    "unencodable": "a value does not fit the schema, see the message: correct the source, send again",
+    "out_of_range": "a number is larger than any double: correct the source, send again",
+    "too_deep": "the source must send flatter objects, or its mapping take fewer fields: correct it and "
+    "apply, then replay",
+    "bad_consent": "a statement of consent names its channel or category by no name, see the message: "
+    "correct the source, send again",
+    "bad_link": "only identify writes links: correct the producer",
+    "unexpected_record": "a record type that has no place on this topic: correct the producer",
+    "wrong_record": "another record type was written to our topic: correct the producer",
+    "unknown_kind": "it is of a newer version: upgrade the role that refused it, then replay",
     "too_large": "the source must send smaller events",
     "bad_record": "the record is not in the format of its mapping: correct the mapping and apply, then "
     "replay; or correct the producer",
@@ -182,6 +196,7 @@ REMEDIES = {
     "(files: load --again)",
     "no_time": "the mapping finds no instant: correct `occurred_at` or `zone` and apply, then replay "
     "(files: load --again)",
+    "no_group": "the mapping's `group_by` is null: correct it and apply, then load --again",
     "no_id": "the mapping's `id` is null: correct it and apply, then replay (files: load --again)",
     "skipped": "it killed its worker, and an operator passed over it: after an upgrade, replay",
     "stage_error": "a fault of this program or of a definition, see the message: after the "

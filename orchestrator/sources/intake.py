@@ -18,6 +18,7 @@ from orchestrator.kafka.topics import Topology
 from orchestrator.observability.metrics import dead_letters
 from orchestrator.records import Event
 from orchestrator.sources import metrics
+from orchestrator.sources.arrivals import HEADER, Told, Tracked, encode_told
 from orchestrator.sources.identities import IdentityKinds
 from orchestrator.sources.mapping import (
     Clock,
@@ -103,15 +104,32 @@ class Intake:
             clock, messages = self._open(body, now)
         for index, raw in enumerate(messages):
             try:
-                event = self._event(raw, kind, kinds, origin, clock)
-                taken.records.append(self.outgoing(event, kinds.key(event.identities)))
+                taken.records.append(self._record(raw, kind, kinds, origin, clock))
                 taken.accepted += 1
                 metrics.accepted(origin.source).inc()
             except InputError as error:
                 taken.refused.append(Refusal(index, error.cause, str(error)))
-                if dead := self.refuse(raw, origin, error, received):
+                told = Tracked(received, kind, origin.scope, clock.sent_at)
+                if dead := self.refuse(raw, origin, error, received, told):
                     taken.records.append(dead)
         return taken
+
+    def record(self, raw: bytes, kind: Kind | None, origin: Origin, clock: Clock) -> Outgoing:
+        """Return the record of one message.
+
+        Raises:
+            InputError: It cannot be mapped; the cause is a closed word.
+            DefinitionMissing: No catalog is in force yet.
+        """
+        return self._record(raw, kind, self._kinds(), origin, clock)
+
+    def _record(
+        self, raw: bytes, kind: Kind | None, kinds: IdentityKinds, origin: Origin, clock: Clock
+    ) -> Outgoing:
+        if len(raw) > MAX_EVENT:
+            raise InputError(f"an event may have {MAX_EVENT} bytes", "too_large")
+        event = to_event(parse(raw, kind), kinds, origin, clock)
+        return self.outgoing(event, kinds.key(event.identities))
 
     def outgoing(self, event: Event, key: str) -> Outgoing:
         """Return the record of an event."""
@@ -124,9 +142,17 @@ class Intake:
         )
 
     def refuse(
-        self, raw: bytes, origin: Origin, error: InputError, received: int
+        self,
+        raw: bytes,
+        origin: Origin,
+        error: InputError,
+        received: int,
+        told: Told | None = None,
     ) -> Outgoing | None:
-        """Return the dead letter of what cannot be mapped; what is forbidden leaves none."""
+        """Return the dead letter of what cannot be mapped; what is forbidden leaves none.
+
+        ``told``: what it takes beside the bytes to map it again; None = it is no single record.
+        """
         metrics.refused.labels(origin.source, error.cause).inc()
         if isinstance(error, ForbiddenEvent):
             metrics.received.labels(origin.source, "refused").inc()
@@ -134,14 +160,9 @@ class Intake:
         metrics.received.labels(origin.source, "dead_letter").inc()
         dead_letters.labels(ROLE, error.cause).inc()
         headers = dead_letter_headers(ROLE, error.cause, str(error), topic=origin.source)
+        if told is not None:
+            headers.append((HEADER, encode_told(told)))
         return Outgoing(self._dead_letters, None, raw, list(headers), received)
-
-    def _event(
-        self, raw: bytes, kind: Kind | None, kinds: IdentityKinds, origin: Origin, clock: Clock
-    ) -> Event:
-        if len(raw) > MAX_EVENT:
-            raise InputError(f"an event may have {MAX_EVENT} bytes", "too_large")
-        return to_event(parse(raw, kind), kinds, origin, clock)
 
     def _open(self, body: bytes, received: int | None) -> tuple[Clock, Iterator[bytes]]:
         try:

@@ -196,6 +196,13 @@ class Mapper:
         Raises:
             InputError: It cannot be mapped; the cause is a closed word.
         """
+        try:
+            return self._events(lines, arrival)
+        except OverflowError as error:
+            # JSON can write numbers with which nobody can reckon.
+            raise InputError("a number is larger than any double", "out_of_range") from error
+
+    def _events(self, lines: Sequence[Record], arrival: Arrival) -> list[Event]:
         first, *others = lines
         scope = self._scope(first, arrival, [self._scope(line, arrival) for line in others])
         made: list[Event] = []

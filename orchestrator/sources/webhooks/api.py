@@ -15,9 +15,11 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.errors import InputError
+from orchestrator.expressions.records import HEADER
 from orchestrator.observability import get_logger
 from orchestrator.records import Event
 from orchestrator.sources import metrics
+from orchestrator.sources.arrivals import Hooked
 from orchestrator.sources.bodies import read_body
 from orchestrator.sources.identities import IdentityKinds
 from orchestrator.sources.intake import Intake, Refusal, Taken
@@ -139,7 +141,9 @@ class WebhookApi:
                 events = hook.mapper.events([json_record(raw)], Arrival(at, stable, header))
                 keys = [kinds.key(event.identities) for event in events]
             except InputError as error:
-                self._refuse(taken, index, raw, origin, error, received)
+                read = {one: header[one] for one in hook.mapper.fields(HEADER) & header.keys()}
+                told = Hooked(received, stable, read)
+                self._refuse(taken, index, raw, origin, error, received, told)
                 continue
             for event, key in zip(events, keys, strict=True):
                 self._take(taken, event, key)
@@ -156,8 +160,15 @@ class WebhookApi:
         metrics.accepted(event.source).inc()
 
     def _refuse(
-        self, taken: Taken, index: int, raw: bytes, origin: Origin, error: InputError, at: int
+        self,
+        taken: Taken,
+        index: int,
+        raw: bytes,
+        origin: Origin,
+        error: InputError,
+        at: int,
+        told: Hooked | None = None,
     ) -> None:
         taken.refused.append(Refusal(index, error.cause, str(error)))
-        if dead := self._intake.refuse(raw, origin, error, at):
+        if dead := self._intake.refuse(raw, origin, error, at, told):
             taken.records.append(dead)

@@ -61,6 +61,14 @@ def test_the_example_of_the_contract():
     assert event.properties == {"amount": 29.5, "currency": "EUR"}
 
 
+@pytest.mark.parametrize("text", ["record.total / 100.0", "double(record.total)", "record.total"])
+def test_a_number_with_which_nobody_can_reckon_is_refused(text):
+    """The connector goes on with the next record."""
+    form = mapper({"properties": {"amount": text}})
+    assert refusal(form, {**PAID, "total": 10**400})[0] == "out_of_range"
+    assert one(form, {**PAID, "total": 10**30}).properties["amount"] in {1e30, 1e28}
+
+
 def test_a_record_for_which_no_if_holds_makes_nothing():
     assert mapper().events([{**PAID, "status": "open"}], HERE) == []
     assert mapper().events([{}], HERE) == []
