@@ -1,7 +1,8 @@
 """How many messages a second one sink sends, and what each costs: ``pytest tests/bench/test_sinks.py -s``.
 
 The sink is a process of its own, as in production, and so is the simulator; the broker is real. The
-rate is that of the simulator's clock, from the first message to the last.
+rate is that of the simulator's clock, from the first message to the last. ``SINK_CORE=1`` gives the sink
+a core (taskset).
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ async def test_sends_per_second(deploy: Any, tmp_path: Path, delay: float) -> No
             )
         )
         command = [sys.executable, "-m", "orchestrator", "--settings", str(file)]
+        if core := os.environ.get("SINK_CORE"):
+            command = ["taskset", "-c", core, *command]
         sink = subprocess.Popen([*command, "deliver", "email"])  # noqa: ASYNC220 - once
         async with ClientSession() as http:
             stats: dict[str, Any] = {"accepted": 0}
