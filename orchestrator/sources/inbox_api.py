@@ -11,6 +11,7 @@ its own ``timestamp``.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -39,6 +40,8 @@ PING_S: Final = 15.0
 WRITE_S: Final = 30.0
 MAX_STREAMS: Final = 5_000
 """Of one process; about 10 KB each."""
+MAX_OF_ONE: Final = 20
+"""Of one customer: his tabs and devices, and not all there is."""
 STREAM: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -59,24 +62,34 @@ class Streams:
 
     def __init__(self) -> None:
         self._open: set[asyncio.Event] = set()
+        self._of: Counter[str] = Counter()
         self.closing = False
 
     @contextmanager
-    def enter(self, wake: asyncio.Event) -> Iterator[None]:
+    def enter(self, customer_id: str, wake: asyncio.Event) -> Iterator[None]:
         """Count a stream in while it lasts.
 
         Raises:
             HTTPServiceUnavailable: There are too many.
+            HTTPTooManyRequests: This customer has too many.
         """
+        if self._of[customer_id] >= MAX_OF_ONE:
+            raise web.HTTPTooManyRequests(
+                text="too many streams of this inbox are open", headers={"Retry-After": "5"}
+            )
         if len(self._open) >= MAX_STREAMS:
             raise web.HTTPServiceUnavailable(
                 text="too many streams are open here", headers={"Retry-After": "5"}
             )
         self._open.add(wake)
+        self._of[customer_id] += 1
         try:
             yield
         finally:
             self._open.discard(wake)
+            self._of[customer_id] -= 1
+            if not self._of[customer_id]:
+                del self._of[customer_id]
 
     async def close(self, _: web.Application | None = None) -> None:
         """End all of them."""
@@ -132,7 +145,7 @@ class InboxApi:
         customer_id, until = self._bearer(request)
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         with (
-            self._streams.enter(changed),
+            self._streams.enter(customer_id, changed),
             self._table.watching(customer_id, lambda: loop.call_soon_threadsafe(changed.set)),
         ):
             response = web.StreamResponse(headers={**STREAM, **request.get(SHARED, {})})
