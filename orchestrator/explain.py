@@ -93,14 +93,14 @@ def because(decision: Decision, zone: tzinfo = UTC) -> str:
     words = REASONS_IN_WORDS.get(decision.reason, decision.reason)
     rule = f", rule {decision.rule}" if decision.rule else ""
     values = ", ".join(
-        _value(name, value, zone)
+        told(name, value, zone)
         for name, value in sorted(decision.rule_values.items())
         if value != ""
     )
     return f"{words}{rule}" + (f" ({values})" if values else "")
 
 
-def _value(name: str, value: Value, zone: tzinfo) -> str:
+def told(name: str, value: Value, zone: tzinfo = UTC) -> str:
     """Return a value as a person reads it: instants as times, spans in hours."""
     if name in INSTANTS and isinstance(value, int):
         return f"{name}: {instant(value, zone)}"

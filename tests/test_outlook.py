@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.cli.customer.why import _at_a_glance, _way, _where
 from orchestrator.explain import PIPELINE, instant, stage_of
+from orchestrator.expressions.durations import Duration
 from orchestrator.journeys import compile_catalog, load_workspace
 from orchestrator.outlook import outlook
 from orchestrator.records import REASONS, Event
@@ -209,3 +210,15 @@ def test_conditions_silences_and_keys():
     last = life.ahead("cart-last-word", MORNING).prospects[0]
     assert last.ways[0].reason == "condition"
     assert last.ways[0].needs == "latest.total >= 100.0 becoming true"
+
+
+def test_a_message_that_goes_out_again_later(anna):
+    """With ``repeat: after`` time helps: the instant is said, and times are told as times."""
+    rare = replace(anna.catalog.messages["why-acme"], repeat=Duration(30, 0))
+    catalog = replace(anna.catalog, messages={**anna.catalog.messages, "why-acme": rare})
+    anna.does("trial.started", MORNING).does("account.deleted", MORNING + 1)
+    found = anna.ahead("why-acme", MORNING + HOUR, catalog)
+    way = next(way for one in found.prospects for way in one.ways if way.channel == "email")
+    assert (way.reason, way.until) == ("already_sent", at("2026-04-01T10:00:00+02:00"))
+    assert "last: Mon 2026-03-02 09:00:00" in _way(way)
+    assert "possible from Wed 2026-04-01 08:00:00" in _way(way)

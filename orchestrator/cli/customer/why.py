@@ -10,7 +10,7 @@ import msgspec
 
 from orchestrator.cli.customer._reader import CustomerReader
 from orchestrator.cli.output import output_option
-from orchestrator.explain import because, concerning, instant, sentence, stage_of, verdict
+from orchestrator.explain import because, concerning, instant, sentence, stage_of, told, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,10 +152,10 @@ def _way(way: Way) -> str:
         return f"sent on {name}"
     words = {"defer": "deferred", "skip": "not sent", "exit": "not sent, and the entry ends"}
     rule = f", rule {way.rule}" if way.rule else ""
-    values = ", ".join(f"{key}: {value}" for key, value in sorted(way.values.items()))
-    told = f" ({values})" if values else ""
+    values = ", ".join(told(key, value) for key, value in sorted(way.values.items()))
+    said = f" ({values})" if values else ""
     if way.until:
         after = f"; possible from {instant(way.until)}"
     else:
         after = f"; it needs {way.needs}" if way.needs else ""
-    return f"{words[way.then]} on {name}: {way.reason}{rule}{told}, {stage_of(way.reason)}{after}"
+    return f"{words[way.then]} on {name}: {way.reason}{rule}{said}, {stage_of(way.reason)}{after}"

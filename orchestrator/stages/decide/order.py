@@ -65,7 +65,9 @@ def run(turn: Turn) -> None:
         elif turn.due:
             decide_due(turn)
         elif turn.derived:
-            _take(turn, turn.derived.pop(0), fresh=False, silent=False, record_late=False)
+            event = turn.next_derived()
+            beyond = turn.cascading
+            _take(turn, event, fresh=False, silent=beyond, record_late=beyond)
         else:
             return
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator import ids
+from orchestrator.expressions.durations import Duration
 from orchestrator.stages.decide import caps, consent, protect, quiet
 from orchestrator.stages.decide.history import already_sent
 from orchestrator.stages.decide.variants import Block
@@ -161,7 +162,9 @@ def repeated(turn: Turn, candidate: Candidate, variant: Variant, message: Messag
     if last is None:
         return None
     then = on_block(turn, variant, "already_sent")
-    return Block("already_sent", then, rule="repeat", values={"last": last})
+    again = message.repeat
+    until = turn.calendar.add(last, again) if isinstance(again, Duration) else 0
+    return Block("already_sent", then, rule="repeat", until=until, values={"last": last})
 
 
 def suppression_covers(rule: Suppression, message: Message, channel: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import ids
 from orchestrator.records import Action, Candidate, Decision, Event
-from orchestrator.stages.decide.lifecycle import changed_event
+from orchestrator.stages.decide.lifecycle import CHANGED, changed_event
 from orchestrator.stages.decide.scope import CustomerScope
 from orchestrator.stages.protocol import Emit
 
@@ -36,6 +36,7 @@ class Turn:
     __slots__ = (
         "_derived_count",
         "_ordinal",
+        "_taken_count",
         "assume_accepted",
         "catalog",
         "cause",
@@ -93,6 +94,7 @@ class Turn:
         """Sends of this round, in the order in which they took their slots."""
         self._ordinal = 0
         self._derived_count = 0
+        self._taken_count = 0
 
     # -- context --------------------------------------------------------------------------------
 
@@ -243,7 +245,13 @@ class Turn:
             )
         )
 
+    def next_derived(self) -> Event:
+        """Take the derived event that is next."""
+        event = self.derived.pop(0)
+        self._taken_count += event.type == CHANGED
+        return event
+
     @property
     def cascading(self) -> bool:
-        """Whether this turn has derived more events than it may."""
-        return self._derived_count > MAX_DERIVED
+        """Whether more events have been derived than a record may: they move nothing any more."""
+        return self._taken_count > MAX_DERIVED

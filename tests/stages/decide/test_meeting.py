@@ -181,3 +181,25 @@ def test_a_channel_that_is_gone_has_no_content(world, define):
     journey = define.journey("j", "go", ("say", define.send("m", "fax")))
     w = world(define.catalog(journey, messages=[define.message("m", content={"fax": {}})]))
     assert "suppressed m/fax no_content" in w.tell("go")
+
+
+def test_the_events_that_one_record_derives_move_no_entry_beyond_32(world, define):
+    """An interrupt that undoes its own cause again and again comes to rest where the count ends."""
+    plan = define.ex('profile.plan == "paid" ? "free" : "paid"')
+    journey = define.journey(
+        "j",
+        "go",
+        ("rest", c.Wait(duration=Duration(9, 0))),
+        ("flip", c.SetTraits(values={"plan": plan}), {"then": "rest"}),
+        interrupts=(define.pattern("lifecycle.changed", then="flip", again=True),),
+    )
+    rules = (
+        c.LifecycleRule(name="paying", condition=define.ex('profile.plan == "paid"')),
+        c.LifecycleRule(name="new", condition=None),
+    )
+    w = world(define.catalog(journey, lifecycle=rules))
+    w.tell("go")
+    lines = w.tell("customer.updated", plan="paid")
+    assert lines == ["advanced j interrupted"] * 32
+    (entry,) = w.state.entries
+    assert entry.passes["flip"] == 32
