@@ -127,7 +127,10 @@ def _properties(value: bytes, at: int) -> tuple[dict[str, Value], int]:
     found: dict[str, Value] = {}
     short = _SHORT
     while True:
-        count, at = _count(value, at)
+        if (count := short[value[at]]) is None:
+            count, at = _count(value, at)
+        else:
+            at += 1
         if not count:
             return found, at
         for _ in range(count):
