@@ -98,7 +98,7 @@ class Checker:
         if root in (self.environment.records or ()):
             return self._field(root, rest, start(node))
         if root not in ROOTS:
-            self._unknown_root(root, start(node))
+            self._unknown_root(root, rest, start(node))
         if not rest:
             self._alone(root, start(node))
         return self.read(cast("Root", root), rest, start(node))
@@ -125,7 +125,12 @@ class Checker:
             )
         return Field(type=names.types.get(name, names.other), offset=offset, root=root, name=name)
 
-    def _unknown_root(self, root: str, offset: int) -> NoReturn:
+    def _unknown_root(self, root: str, rest: list[str], offset: int) -> NoReturn:
+        name = ".".join([root, *rest])
+        if name in (self.environment.event_types or ()):
+            self.fail(
+                "bad-expression", offset, f"{name} is an event, no value", f"write on: {name}"
+            )
         names = self.environment.profile
         if names is not None and root in names.types:
             remedy = f"write profile.{root}"

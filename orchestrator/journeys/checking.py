@@ -143,7 +143,11 @@ class _Checker:
         complete = self._together(mapping, shape, written, values)
         for name, known in shape.keys.items():
             if known.required and name not in written:
-                if f"did you mean {name}?" not in strange:  # else it is there, misspelt
+                said = any(
+                    remedy == f"did you mean {name}?" or remedy.startswith(f"write {name}:")
+                    for remedy in strange
+                )
+                if not said:  # else it is there, by another name
                     self._scalars.report(node.mark, "missing-key", f"{name!r} is missing")
                 complete = False
         self._leave_out_defaults(shape.keys, values)

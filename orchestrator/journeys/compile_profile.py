@@ -56,6 +56,9 @@ def events_of(spot: Spot | None) -> Mapping[str, Mapping[str, ValueType]] | None
     return None if spot is None else cast("dict[str, dict[str, ValueType]]", strip(spot))
 
 
+_SECTIONS = frozenset({"identities", "timezone", "traits", "lifecycle"})
+
+
 @dataclass(slots=True, kw_only=True)
 class Profile:
     """What profile.yaml compiles to."""
@@ -89,11 +92,13 @@ def compile_profile(spot: Spot, world: World) -> Profile:
                 "call the trait otherwise",
             )
         types["lifecycle"] = "string"
-    world.profile = Names(types)
+    # Where ``traits`` itself is misspelt, that is the finding; nothing is said of what stands below.
+    lost = "traits" not in spot and not {*written_keys(spot)} <= _SECTIONS
+    world.profile = Names(types, open=lost)
     world.settable = {name: trait.type for name, trait in traits.items() if trait.kind == "plain"}
     return Profile(
         identities=_identities(spot.get("identities"), world),
-        timezone_trait=_timezone(spot.get("timezone"), types, world),
+        timezone_trait=None if lost else _timezone(spot.get("timezone"), types, world),
         traits=dict(sorted(traits.items())),
         lifecycle=_lifecycle(spot.get("lifecycle"), world),
     )

@@ -179,6 +179,8 @@ STEP = Keys(
         "next": "write then: STEP",
         "condition": "write if: or branch:",
         "message": "write send: {message: ..., channel: ...}",
+        "exit": "write stop: true",
+        "end": "write stop: true",
     },
 )
 JOURNEY: Shape = Keys(
@@ -221,7 +223,10 @@ JOURNEY: Shape = Keys(
                         "then": Key(NAME, required=True),
                         "again": Key(BOOL, default=False),
                     },
-                    elsewhere=_ELSEWHERE,
+                    elsewhere={
+                        **_ELSEWHERE,
+                        "when": "write on: TYPE, what interrupts is an event; a condition may stand in exit",
+                    },
                 )
             ),
             default=[],

@@ -52,13 +52,14 @@ def leads_to(step: Step) -> list[str]:
 def check_graph(spot: Spot, journey: Journey, spots: Mapping[str, Spot], world: World) -> None:
     """Report loops and unreachable steps; silent where steps themselves have findings."""
     edges = {name: leads_to(step) for name, step in journey.steps.items()}
-    written = getattr(spot["steps"].node, "items", ())
-    if len(written) != len(journey.steps) or any(
-        to not in edges for each in edges.values() for to in each
+    starts = [journey.first, *(each.then for each in journey.interrupts if each.then)]
+    if (
+        _written(spot, "steps") != len(journey.steps)
+        or _written(spot, "interrupts") != len(journey.interrupts)
+        or any(to not in edges for each in [starts, *edges.values()] for to in each)
     ):
         return
-    starts = [journey.first, *(each.then for each in journey.interrupts if each.then in edges)]
-    reached = _reach([name for name in starts if name is not None], edges)
+    reached = _reach(starts, edges)
     for name in journey.steps:
         if name not in reached:
             world.report(
@@ -74,6 +75,12 @@ def check_graph(spot: Spot, journey: Journey, spots: Mapping[str, Spot], world: 
         if name not in waiting
     }
     _check_loops(hasty, spots, world)
+
+
+def _written(spot: Spot, key: str) -> int:
+    """Return how many items the author wrote under ``key``, those with findings included."""
+    found = (value for name, value in getattr(spot.node, "items", ()) if name.text == key)
+    return len(getattr(next(found, None), "items", ()))
 
 
 def _reach(starts: list[str], edges: Mapping[str, list[str]]) -> set[str]:

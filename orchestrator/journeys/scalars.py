@@ -248,10 +248,16 @@ class ScalarChecker:
             span = node.text[len(prefix) :].strip()
             spot = self._duration(node, span, DurationText(positive=True), len(prefix))
             return Spot(f"{prefix}{span}", node) if isinstance(spot, Spot) else BAD
+        remedy = ""
+        if node.text == "once" and "never" in shape.words:
+            remedy = "write never: no second time"
+        elif node.text.startswith("P") and node.text[1:2].isalnum():
+            remedy = f"write {prefix}{node.text}"
         return self.report(
             node.mark,
             "wrong-type",
             f"here stands {', '.join(shape.words)} or {shape.prefix} DURATION, not {_short(node.text)}",
+            remedy,
         )
 
     def _duration(
