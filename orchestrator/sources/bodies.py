@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from aiohttp import web
@@ -20,6 +20,8 @@ MAX_IN_FLIGHT = 64 * 1024 * 1024
 REQUEST_BYTES = 16 * 1024
 """What a request costs beside its body: its connection, its headers, its record on the way."""
 READ_S = 30.0
+MAX_DRAINED: Final = 4 * 1024 * 1024
+DRAIN_S: Final = 1.0
 RETRY_AFTER_S: Final = "1"
 
 
@@ -91,6 +93,27 @@ async def read_body(request: web.Request) -> bytes:
         raise web.HTTPRequestTimeout(text="the body did not come in time") from error
     except web.RequestPayloadError as error:
         raise web.HTTPBadRequest(text="the body cannot be unpacked") from error
+
+
+async def abandon(request: web.Request) -> bool:
+    """Leave the rest of a packed body packed, and return whether it was: then the connection is over.
+
+    A few KB of it may unpack to gigabytes.
+    The server would read on, so that whoever still sends gets his answer. So do we, but for no more
+    than an honest mistake takes.
+    """
+    content = request.content
+    if "Content-Encoding" not in request.headers or content.is_eof():
+        return False
+    left = MAX_DRAINED
+    with suppress(TimeoutError, web.RequestPayloadError):
+        async with asyncio.timeout(DRAIN_S):
+            while left > 0 and (chunk := await content.readany()):
+                left -= len(chunk)
+    if content.is_eof():
+        return False
+    content.set_exception(web.RequestPayloadError("left unread"))
+    return True
 
 
 async def _collected(request: web.Request) -> bytes:

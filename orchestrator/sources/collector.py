@@ -31,7 +31,7 @@ from orchestrator.observability.pages import pages
 from orchestrator.settings import Settings
 from orchestrator.sources import metrics
 from orchestrator.sources.access import WriteKeys, key_of_header
-from orchestrator.sources.bodies import RETRY_AFTER_S, Room, read_body
+from orchestrator.sources.bodies import RETRY_AFTER_S, Room, abandon, read_body
 from orchestrator.sources.inbox_api import SHARED, InboxApi
 from orchestrator.sources.intake import MAX_BODY, Intake, Taken, key_of_body
 from orchestrator.sources.mapping import Kind, Origin
@@ -159,7 +159,10 @@ def _answer(kind: Kind | None, taken: Taken) -> web.Response:
 
 @web.middleware
 async def judge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what is away into 503 with Retry-After, errors into JSON, and time every request."""
+    """Turn what is away into 503 with Retry-After, errors into JSON, and time every request.
+
+    It sees all of them, also those for which there is no route.
+    """
     started, status = perf_counter(), 500
     try:
         response = await handler(request)
@@ -177,6 +180,8 @@ async def judge(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
         route = resource.canonical if resource else "other"
         metrics.seconds(route, status).observe(perf_counter() - started)
+    if await abandon(request):
+        response.force_close()
     return response
 
 

@@ -7,13 +7,14 @@ import base64
 import gzip
 import json
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import time
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientOSError, ClientSession, web
+from aiohttp.compression_utils import ZLibDecompressor
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from orchestrator.codec import Codec, open_codec
@@ -237,6 +238,32 @@ async def test_no_bytes_are_our_error(
     """A caller who is told 500 comes again with the same for ever."""
     said, answer = await site.post("/v1/batch", body, **headers)
     assert (said, answer["success"]) == (status, False)
+
+
+async def test_a_bomb_is_not_unpacked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some KB that unpack to 200 MB: refused, and the rest stays packed, whatever was asked for."""
+    unpacked = 0
+    decompress = ZLibDecompressor.decompress_sync
+
+    def counting(self: Any, data: Any, max_length: int = 0) -> bytes:
+        nonlocal unpacked
+        found = decompress(self, data, max_length)
+        unpacked += len(found)
+        return found
+
+    monkeypatch.setattr(ZLibDecompressor, "decompress_sync", counting)
+    bomb = gzip.compress(b" " * 200_000_000)
+    for path, status in (("/v1/batch", 413), ("/v1/m", 200), ("/v1/nowhere", 404)):
+        headers = CLIENT | {"Content-Encoding": "gzip"}
+        with suppress(ClientOSError):  # what is left unread may cost the sender his answer
+            async with site.http.post(site.url + path, data=bomb, headers=headers) as answer:
+                assert answer.status == status
+    large = gzip.compress(b" " * 2_000_000)
+    async with site.http.post(site.url + "/v1/batch", data=large, headers=headers) as answer:
+        assert answer.status == 413, "an honest mistake is told"
+    status, _ = await site.post("/v1/track", track())
+    assert status == 200
+    assert 0 < unpacked < 30_000_000
 
 
 async def test_a_number_that_nothing_holds_costs_its_own_event(site: Site) -> None:

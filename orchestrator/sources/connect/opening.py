@@ -190,6 +190,8 @@ class Opener:
                 BAD_RECORD,
             )
         op = envelope["op"]
+        if not isinstance(op, str):
+            raise InputError(f"op is a letter, not {type(op).__name__}", BAD_RECORD)
         if op in _SILENT:
             return None
         roots = self._roots(incoming, "")

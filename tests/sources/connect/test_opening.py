@@ -372,7 +372,10 @@ def test_changes_without_a_row_say_nothing(schemas):
         assert opener(schemas, "debezium").open(incoming(change(op, None, None))) is None
 
 
-@pytest.mark.parametrize("value", [{"id": 7}, [1], {"op": "c", "source": 5, "after": {}}])
+@pytest.mark.parametrize(
+    "value",
+    [{"id": 7}, [1], {"op": "c", "source": 5, "after": {}}, {"op": [], "source": {}, "after": {}}],
+)
 def test_what_is_no_change_says_why(schemas, value):
     with pytest.raises(InputError) as refused:
         opened(schemas, "debezium", incoming(value))
