@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.errors import InputError
-from orchestrator.ids import MAX_CUSTOMER_ID_BYTES, PROVISIONAL_PREFIX
+from orchestrator.ids import MAX_CUSTOMER_ID_BYTES, PROVISIONAL_PREFIX, SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -77,7 +77,7 @@ def strongest_first(
     """
     named = identities.get(CUSTOMER, "").strip()
     if named:
-        _check_length(CUSTOMER, named)
+        _check_name(CUSTOMER, named)
         return [IdentityKey(CUSTOMER, named)]
     found: list[IdentityKey] = []
     for kind in (primary, *also):
@@ -106,14 +106,19 @@ def _check_primary(kind: str, value: str) -> None:
             f"a {kind} must not begin with {PROVISIONAL_PREFIX!r}: that names provisional customers",
             "bad_identity",
         )
-    _check_length(kind, value)
+    _check_name(kind, value)
 
 
-def _check_length(kind: str, value: str) -> None:
+def _check_name(kind: str, value: str) -> None:
     size = len(value.encode())
     if size > MAX_CUSTOMER_ID_BYTES:
         raise InputError(
             f"a {kind} of {size} bytes is too long: it is a key everywhere; at most"
             f" {MAX_CUSTOMER_ID_BYTES}",
+            "bad_identity",
+        )
+    if SEPARATOR in value:
+        raise InputError(
+            f"a {kind} must not hold the sign 0x1F: it stands between the parts of ids and keys",
             "bad_identity",
         )

@@ -54,6 +54,8 @@ def test_blocked_values_count_only_when_there_is_nothing_else():
         ({"customer_id": "anon:1"}, "bad_identity", "must not begin with 'anon:'"),
         ({"customer_id": "é" * 101}, "bad_identity", "202 bytes"),
         ({"customer": "x" * 201}, "bad_identity", "201 bytes"),
+        ({"customer_id": "ada\x1fa1"}, "bad_identity", "0x1F"),
+        ({"customer": "ada\x1fa1"}, "bad_identity", "0x1F"),
     ],
 )
 def test_refusals_say_why(identities, cause, text):
