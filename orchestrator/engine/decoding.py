@@ -36,6 +36,7 @@ class Decoder:
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
+        self._decode = codec.decode
 
     def decode(self, value: bytes | None) -> Record:
         """Return the record.
@@ -47,7 +48,7 @@ class Decoder:
         if value is None:
             raise DecodeError("a record with a key and no value", cause="tombstone")
         try:
-            return self._codec.decode(value)
+            return self._decode(value)
         except SchemaNotLoaded as away:
             raise SchemaAway(away, self._codec) from away
 

@@ -7,13 +7,18 @@ key, value, headers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from aiokafka.consumer import fetcher
 
 
 class PlainRecords(fetcher.PartitionRecords):  # type: ignore[misc]
-    """Hands records through (consumer/fetcher.py: ``_consumer_record``)."""
+    """Hands records through (consumer/fetcher.py: ``_consumer_record``), straight from its generator."""
+
+    def __iter__(self) -> Iterator[Any]:
+        records: Iterator[Any] = self._records_iterator
+        return records
 
     @staticmethod
     def _consumer_record(_tp: Any, record: Any) -> Any:

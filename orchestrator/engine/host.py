@@ -41,9 +41,14 @@ INFORMATION_S: Final = 5.0
 BUFFERED_CHUNKS: Final = 16
 LOOP_DEADLINE_S: Final = 15
 STOP_DEADLINE_S: Final = 10.0
-YOUNG_OBJECTS: Final = 20_000
-"""Between two collections. Python's 700 are made by a hundred records, and each collection would walk
-all that the transaction under way keeps alive."""
+YOUNG_OBJECTS: Final = 100_000
+"""Net new objects between two collections. Python's 700 are made by a hundred records; even 50,000 by
+one fetch, and each collection would walk all that waits in queues and in the transaction under way.
+What the hot path makes has no cycles: the collector is there for a few futures and tracebacks per
+fetch, some megabytes at most."""
+OLD_COLLECTIONS: Final = 10, 100
+"""Young collections to one of the middle generation, and of these to a full one, which walks every state
+in memory; it finds next to nothing, since what lives so long dies by its last reference."""
 NO_PAGES_PORT: Final = 1
 """Faust wants one even where it opens none."""
 AFTERWARDS: Final = (
@@ -72,10 +77,7 @@ class EngineApp(faust.App):  # type: ignore[misc]
         self._running.add_done_callback(self._ended)
         self._watchdog = LoopWatchdog(lambda: self.engine.turned)
         self._watchdog.start()
-        # What has been imported and compiled by now stays: no collection needs to look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS, 10, 10)
+        settle_collector()
 
     async def on_shutdown(self) -> None:
         """End the engine's loop; its tasks were closed with the consumer."""
@@ -92,6 +94,16 @@ class EngineApp(faust.App):  # type: ignore[misc]
     def _ended(self, running: asyncio.Future[None]) -> None:
         if not running.cancelled() and (error := running.exception()) is not None:
             die(error)
+
+
+def settle_collector() -> None:
+    """Let Python's cyclic collector look at what is new, and seldom.
+
+    What has been imported and compiled by now stays: no collection needs to look at it again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *OLD_COLLECTIONS)
 
 
 def create_app(

@@ -9,6 +9,7 @@ checksum then say where a changelog went wrong.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from zlib import crc32
 
 import msgspec
@@ -88,6 +89,14 @@ def state_hash(key: bytes, value: bytes | None) -> int:
 def add_to_checksum(checksum: int, share: int) -> int:
     """Return the running checksum of a transaction's states, in order."""
     return checksum * 31 + share & _MASK32
+
+
+def checksum(shares: Iterable[int]) -> int:
+    """Return the checksum of a whole transaction's states, in order."""
+    found = 0
+    for share in shares:
+        found = found * 31 + share & _MASK32
+    return found
 
 
 def add_to_digest(digest: int, change: int) -> int:

@@ -141,6 +141,9 @@ class Processor(Generic[S]):
         self._partitions = partitions
         self._tools = tools
         self._store = store
+        # Bound once: this is the hot path.
+        self._decode = tools.decoder.decode
+        self._apply = stage.apply
 
     # ------------------------------------------------------------------------------ inputs
 
@@ -154,7 +157,7 @@ class Processor(Generic[S]):
             self.counters.ticks += 1
             return
         try:
-            decoded = self._tools.decoder.decode(record.value)
+            decoded = self._decode(record.value)
             match decoded:
                 case Event() | Link() | Merge() | Absorb() | Forget():
                     item = self._input(record, decoded)
@@ -179,12 +182,12 @@ class Processor(Generic[S]):
         if entry is None or entry.state.catalog != self.catalogs.ordinal:
             entry = self._current(key, now)
         self.counters.events += 1
-        self.erasing |= isinstance(item.record, Forget)
+        self.erasing |= isinstance(decoded, Forget)
         failed = self._attempt(
             key,
             entry,
             now,
-            self._stage.apply,
+            self._apply,
             (key, entry.state, item, now, self.catalogs.newest),
             record.headers,
         )
@@ -361,11 +364,11 @@ class Processor(Generic[S]):
         original: Headers = (),
     ) -> Exception | None:
         """Let the stage act; on an error put its state back and return the error."""
-        before = entry.state.due
+        states, before = self.states, entry.state.due
         try:
             emits = act(*given)
-            outputs = self._tools.encoder.encode(emits, now, original) if emits else []
-            value = self.states.value_of(entry.state)
+            outputs = self._tools.encoder.encode(emits, now, original) if emits else None
+            value = states.value_of(entry.state)
             if len(value) > self._tools.max_state:
                 raise OversizeError(f"a state of {len(value)} bytes", cause="state_oversize")
         except UnavailableError as away:
@@ -379,8 +382,9 @@ class Processor(Generic[S]):
         due = entry.state.due
         if due and due != before:
             self.timers.arm(due, key.encode())
-        self.states.accept(key, entry, value)
-        self.outputs += outputs
+        states.accept(key, entry, value)
+        if outputs:
+            self.outputs += outputs
         return None
 
     def _switch(self, switch: CatalogSwitch, now: int) -> None:

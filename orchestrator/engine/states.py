@@ -13,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from typing import Generic
+from zlib import crc32
+
+from msgspec import Struct
 
 from orchestrator.engine import meta as metas
 from orchestrator.engine.ports import StateWrite, Store
@@ -22,18 +25,16 @@ from orchestrator.stages.protocol import S, Stage
 ERASED = b""
 
 
-class Entry(Generic[S]):
-    """One decoded state. ``value`` is None if it was only read so far, empty when it is erased."""
+class Entry(Struct, Generic[S], gc=False):
+    """One decoded state; nothing in it leads back to it, so the garbage collector need not know it."""
 
-    __slots__ = ("share", "state", "stored_due", "value")
-
-    def __init__(self, state: S, stored_due: int, share: int) -> None:
-        self.state = state
-        self.value: bytes | None = None
-        self.stored_due = stored_due
-        """``due`` in the last snapshot: the index entry that the next one replaces."""
-        self.share = share
-        """The part of the digest that stems from the last snapshot's value."""
+    state: S
+    stored_due: int
+    """``due`` in the last snapshot: the index entry that the next one replaces."""
+    share: int
+    """The part of the digest that stems from the last snapshot's value."""
+    value: bytes | None = None
+    """None if it was only read so far, empty when it is erased."""
 
 
 class States(Generic[S]):
@@ -43,6 +44,7 @@ class States(Generic[S]):
         self.digest = digest
         """Digest of the whole state as of the last snapshot."""
         self._stage = stage
+        self._encode = stage.encode
         self._store = store
         self._limit = limit
         self._cache: dict[str, Entry[S]] = {}
@@ -51,6 +53,8 @@ class States(Generic[S]):
         """As the store has them; whose bytes came in first goes first."""
         self._dirty: dict[str, Entry[S]] = {}
         self._flushing: dict[str, Entry[S]] = {}
+        self._erased: list[str] = []
+        """Of those that are being flushed."""
 
     def __len__(self) -> int:
         return len(self._cache) + len(self._kept)
@@ -70,7 +74,7 @@ class States(Generic[S]):
                 entry = Entry(self._new(key, ordinal), 0, 0)
             else:
                 state = self._stage.decode(value[8:])
-                entry = Entry(state, due_of(value), metas.state_hash(raw, value))
+                entry = Entry(state, due_of(value), crc32(value, crc32(raw)) + 1)  # meta.state_hash
             self._cache[key] = entry
         elif entry.value == ERASED:  # it begins anew, as it would after a restart
             entry.state = self._new(key, ordinal)
@@ -93,7 +97,7 @@ class States(Generic[S]):
 
     def value_of(self, state: S) -> bytes:
         """Return the bytes of a state as they will be stored."""
-        data = self._stage.encode(state)
+        data = self._encode(state)
         return state.due.to_bytes(8, "big") + data if data else ERASED
 
     def accept(self, key: str, entry: Entry[S], value: bytes) -> None:
@@ -127,34 +131,38 @@ class States(Generic[S]):
     def snapshot(self) -> tuple[list[StateWrite], int]:
         """Take the dirty states; return them with their checksum. ``digest`` moves along."""
         writes: list[StateWrite] = []
-        checksum, change = 0, 0
+        shares: list[int] = []
+        change = 0
         for key, entry in self._dirty.items():
-            raw, value = key.encode(), entry.value
-            if value is None:  # pragma: no cover - accept() sets both
-                continue
-            kept = value or None
-            share = metas.state_hash(raw, kept)
-            checksum = metas.add_to_checksum(checksum, share)
+            raw, value, share, due = key.encode(), entry.value or None, 0, 0
+            if value is None:
+                self._erased.append(key)
+            else:
+                share, due = crc32(value, crc32(raw)) + 1, entry.state.due  # meta.state_hash
+            shares.append(share)
             change += share - entry.share
-            writes.append(StateWrite(raw, kept, entry.stored_due))
-            entry.share, entry.stored_due = share, due_of(kept) if kept else 0
+            writes.append(StateWrite(raw, value, entry.stored_due))
+            entry.share, entry.stored_due = share, due
         self.digest = metas.add_to_digest(self.digest, change)
         self._flushing, self._dirty = self._dirty, {}
-        return writes, checksum
+        return writes, metas.checksum(shares)
 
     def committed(self) -> None:
-        """The snapshot is in the store: its states may be evicted, first to bytes, then altogether."""
-        dirty, kept = self._dirty, self._kept
-        for key, entry in self._flushing.items():
-            if entry.value == ERASED and key not in dirty:
-                del self._cache[key]
-        self._flushing = {}
+        """The snapshot is in the store: its states may be evicted, first to bytes, then altogether.
+
+        It looks at what goes, never at all that is there: the cache may be large, and this comes often.
+        """
+        cache, dirty, kept = self._cache, self._dirty, self._kept
+        for key in self._erased:
+            if key not in dirty:
+                del cache[key]
+        self._erased, self._flushing = [], {}
         decoded = self._limit // 5
-        surplus = len(self._cache) - decoded
+        surplus = len(cache) - decoded
         if surplus > 0:
             surplus += decoded // 10
-            for key in [key for key in self._cache if key not in dirty][:surplus]:
-                if value := self._cache.pop(key).value:
+            for key in list(islice((key for key in cache if key not in dirty), surplus)):
+                if value := cache.pop(key).value:
                     kept[key] = value
         surplus = len(kept) - (self._limit - decoded)
         if surplus > 0:

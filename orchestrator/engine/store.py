@@ -119,11 +119,12 @@ class RocksStore:
             batch.delete(entry, timers)
         for key, value, former_due in sorted(states, key=_key):
             due = value[:8] if value is not None else _NO_DUE
-            former = former_due.to_bytes(8, "big")
-            if former not in (_NO_DUE, due):
-                batch.delete(former + key, timers)
-            if due not in (_NO_DUE, former):
-                armed.append(due + key)
+            if former_due or due != _NO_DUE:
+                former = former_due.to_bytes(8, "big")
+                if former_due and former != due:
+                    batch.delete(former + key, timers)
+                if due not in (_NO_DUE, former):
+                    armed.append(due + key)
             if value is None:
                 batch.delete(key, state)
             else:

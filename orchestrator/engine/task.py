@@ -141,33 +141,36 @@ class PartitionTask:
 
     def _step_chunk(self, chunk: Chunk, left: int) -> int:
         records, processor = chunk.records, self.processor
-        timers, mark = processor.timers, self._mark
-        while self._index < len(records) and left > 0:
+        timers, mark, apply = processor.timers, self._mark, processor.record
+        count = len(records)
+        while self._index < count and left > 0:
             record = records[self._index]
-            if record.offset >= self.position:
-                skipped = None if self.hold is None else self._order_at(record.offset)
+            offset, now = record.offset, record.timestamp
+            if offset >= self.position:
+                skipped = None if self.hold is None else self._order_at(offset)
                 if mark is not None:
-                    mark.at(record.offset)
-                now = max(record.timestamp, self.log_time)
+                    mark.at(offset)
+                now = max(now, self.log_time)
                 if timers.earliest <= now:
                     left = self._fire_due((now + 1).to_bytes(8, "big"), left)
                     if left <= 0:
                         return 0
                 if skipped is None:
-                    processor.record(record, now)
+                    apply(record, now)
                 else:
                     processor.skip(record, now, skipped)
                     self.hold = None
                 self.log_time = now
-                self.position = record.offset + 1
-                self._count(1)
+                self.position = offset + 1
+                self.inputs += 1
+                self.total += 1
                 left -= 1
             self._index += 1
-        if self._index >= len(records):
+        if self._index >= count:
             self.position = max(self.position, chunk.end)
             self._queue.popleft()
             self._index = 0
-            self.queued -= len(records)
+            self.queued -= count
         return left
 
     def _order_at(self, offset: int) -> str | None:
@@ -246,10 +249,10 @@ class PartitionTask:
         if self._inflight or not self.has_changes:
             return False
         config, age = self._config, mono - self._last_snapshot
-        if self.processor.outputs:
-            return age >= config.linger or self.full
         if self.full:
             return True
+        if self.processor.outputs:
+            return age >= (config.backlog_linger if self._queue else config.linger)
         return age >= (config.state_linger if self._has_effects else config.idle_linger)
 
     def snapshot(self, mono: float) -> Snapshot:

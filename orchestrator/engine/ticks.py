@@ -15,6 +15,9 @@ from orchestrator.observability import get_logger
 
 MESSAGE_TIMEOUT_MS = 5_000
 METADATA_S = 5.0
+IDLE_POLL_S = 1.0
+"""Between two looks at what the client reports while no tick is under way: each look gives the
+interpreter away, in the middle of the engine's loop."""
 _log = get_logger(__name__)
 
 
@@ -28,6 +31,8 @@ class KafkaTicks:
 
     def __init__(self, config: Mapping[str, Any], sources: Mapping[str, str]) -> None:
         self._sources = sources
+        self._awaited = 0
+        self._polled = 0.0
         self._producer = Producer(
             {
                 **config,
@@ -51,6 +56,7 @@ class KafkaTicks:
         """Append a tick; ``done`` is called from ``poll``."""
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
+            self._awaited -= 1
             if error is not None:
                 done(None, 0)
             else:
@@ -62,10 +68,15 @@ class KafkaTicks:
             )
         except (BufferError, KafkaException):
             done(None, 0)
+        else:
+            self._awaited += 1
 
     def poll(self) -> None:
         """Let acknowledgements in."""
-        self._producer.poll(0)
+        now = time.monotonic()
+        if self._awaited or now - self._polled >= IDLE_POLL_S:
+            self._polled = now
+            self._producer.poll(0)
 
 
 def send_tick(sender: TickSender, core: PartitionTask, mono: float) -> None:

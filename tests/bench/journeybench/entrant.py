@@ -3,7 +3,8 @@
 
 The environment is the peers' (``JB_*``). Everything else is the product: group, transactions,
 RocksDB, changelog, integrity records; the product's own interval between checkpoints unless
-``JB_LINGER`` (seconds) says otherwise.
+``JB_LINGER`` (seconds) says otherwise. One number is the job's own: its states are small, so all of
+them stay decoded, not a fifth (for 100,000 customers 56 MB more at the peak).
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def main() -> None:
     for future in admin.create_topics([changelog]).values():
         future.result(30)
     config = assembly.engine_config(settings)
+    config = replace(config, cached_states=5 * config.cached_states)
     if linger := ENV.get("JB_LINGER"):
         config = replace(config, linger=float(linger), state_linger=float(linger))
     if inputs := ENV.get("JB_INPUTS"):

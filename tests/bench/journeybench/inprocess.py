@@ -29,7 +29,7 @@ from orchestrator.codec.registry import RegistryClient
 from orchestrator.engine import assembly
 from orchestrator.engine import meta as metas
 from orchestrator.engine.config import EngineConfig
-from orchestrator.engine.host import YOUNG_OBJECTS
+from orchestrator.engine.host import settle_collector
 from orchestrator.engine.meta import CatalogMark, Meta
 from orchestrator.engine.ports import Chunk, TaskId
 from orchestrator.engine.replay import Opened
@@ -158,9 +158,7 @@ def measure(count: int, customers: int, journeys: int, warm: int = 0) -> dict[st
             bench.run(bench.chunks(islice(stream, min(warm, WARM_STEP))))
             warm -= WARM_STEP
         log = bench.chunks(stream)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS, 10, 10)  # as the worker does
+        settle_collector()
         began, wall = time.process_time(), time.perf_counter()
         left = bench.run(log)
         cpu, wall = time.process_time() - began, time.perf_counter() - wall

@@ -2,13 +2,15 @@
 """The job of the peers (``../shared/peers``) as a pure stage under our engine, and its wire format.
 
 The rules are ``job.apply`` of the peers itself, unchanged, over a state of the same fields; ours are
-the stage's protocol around it, a state of MessagePack instead of JSON, and reading an event by hand.
+the stage's protocol around it, a state of MessagePack instead of JSON, and Avro read and written by
+hand: of an event what the rules ask for, as a definition would; a decision as the peers' own bytes.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from orchestrator.stages.catalog import Catalog  # noqa: E402
 from orchestrator.stages.protocol import Emit, Input  # noqa: E402
 
 
-class JobState(Struct, array_like=True):
+class JobState(Struct, array_like=True, gc=False):
     """``facts`` is the job's own state, as ``job.new_state`` makes it."""
 
     due: int = 0
@@ -77,7 +79,7 @@ class JobStage:
         decision = job.apply(state.facts, fields)
         if not decision:
             return []
-        return [Emit(topic="decisions", key=key, raw=job.encode_decision(fields, decision))]
+        return [Emit(topic="decisions", key=key, raw=write_decision(event, key, *decision))]
 
     def fire(self, key: str, state: JobState, now: int, catalog: Catalog) -> list[Emit]:
         raise AssertionError("the job has no timers")
@@ -102,44 +104,77 @@ class JobCodec:
         raise AssertionError("no registry")
 
 
-WANTED = frozenset({b"device", b"channel"})
+DEVICE, CHANNEL, UNSUBSCRIBED = b"device", b"channel", b"unsubscribed"
 
 
 def read_event(value: bytes) -> Event:
-    """Read schemaless Avro: event_id, customer_id, type, ts, props. Short strings only."""
+    """Read schemaless Avro: event_id, customer_id, type, ts, props. Short strings only.
+
+    The rules ask every event for its device, and one of unsubscribing for its channel.
+    """
     at = 5
-    length = value[at] >> 1
-    event_id = value[at + 1 : at + 1 + length].decode()
-    at += 1 + length
-    at += 1 + (value[at] >> 1)  # the customer is the key
-    length = value[at] >> 1
-    kind = value[at + 1 : at + 1 + length].decode()
-    at += 1 + length
-    byte = value[at]
-    at += 1
+    end = at + 1 + (value[at] >> 1)
+    event_id = value[at + 1 : end].decode()
+    at = end + 1 + (value[end] >> 1)  # the customer is the key
+    end = at + 1 + (value[at] >> 1)
+    kind = value[at + 1 : end]
+    byte = value[end]
+    at = end + 1
     ts, shift = byte & 127, 7
     while byte & 128:
         byte = value[at]
         at += 1
         ts |= (byte & 127) << shift
         shift += 7
-    props = {}
+    props: dict[str, Any] = {}
+    wanted = 2 if kind == UNSUBSCRIBED else 1
     while count := value[at] >> 1:
         at += 1
         for _ in range(count):
             end = at + 1 + (value[at] >> 1)
             name = value[at + 1 : end]
             at = end + 1 + (value[end] >> 1)
-            if name in WANTED:
+            if name == DEVICE or (wanted > 1 and name == CHANNEL):
                 props[name.decode()] = value[end + 1 : at].decode()
+                if len(props) == wanted:
+                    break
+        else:
+            continue
+        break
     return Event(
         event_id=event_id,
-        type=kind,
+        type=kind.decode(),
         occurred_at=(ts >> 1) ^ -(ts & 1),
         identities={},
         source="",
         properties=props,
     )
+
+
+def write_decision(event: Event, key: str, action: str, channel: str, reason: str) -> bytes:
+    """Return the bytes of ``job.encode_decision``. Ids of less than 64 characters only."""
+    event_id, customer = event.event_id.encode(), key.encode()
+    length, ts, number = len(event_id), event.occurred_at << 1, bytearray()
+    while ts > 127:
+        number.append(ts & 127 | 128)
+        ts >>= 7
+    number.append(ts)
+    return b"%b%cd-%b%c%b%b%b%c%b" % (
+        job.DECISION_HEADER,
+        length + 2 << 1,
+        event_id,
+        len(customer) << 1,
+        customer,
+        _choice(action, channel, reason),
+        number,
+        length << 1,
+        event_id,
+    )
+
+
+@cache
+def _choice(*words: str) -> bytes:
+    return b"".join(bytes([len(word) << 1]) + word.encode() for word in words)
 
 
 def state_of(value: bytes) -> dict[str, Any]:

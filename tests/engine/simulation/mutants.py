@@ -143,8 +143,8 @@ MUTANTS = [
     Mutant(
         "uncommitted state evicted",
         "engine.states:States.committed",
-        "for key in self._cache if key not in dirty",
-        "for key in self._cache",
+        "for key in cache if key not in dirty",
+        "for key in cache",
     ),
     Mutant(
         "timers of uncommitted states forgotten",
