@@ -64,7 +64,10 @@ def main() -> None:
     config = assembly.engine_config(settings)
     config = replace(config, cached_states=5 * config.cached_states)
     if linger := ENV.get("JB_LINGER"):
-        config = replace(config, linger=float(linger), state_linger=float(linger))
+        seconds = float(linger)
+        config = replace(
+            config, linger=seconds, backlog_linger=max(seconds, 0.2), state_linger=seconds
+        )
     if inputs := ENV.get("JB_INPUTS"):
         config = replace(config, max_inputs=int(inputs))
     assembly.Topology = lambda _: topology  # the runner's names instead of the deployment's
