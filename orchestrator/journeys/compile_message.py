@@ -9,11 +9,12 @@ from orchestrator.expressions import Environment, Expression, Names
 from orchestrator.expressions.checker import longest
 from orchestrator.expressions.durations import parse_duration
 from orchestrator.expressions.suggest import did_you_mean
-from orchestrator.journeys.content import Variable, fault, variables
+from orchestrator.journeys.content import Variable, variables
 from orchestrator.journeys.forms import PRESETS
 from orchestrator.journeys.nodes import Scalar
 from orchestrator.journeys.repeats import again_of
 from orchestrator.journeys.spots import Spot
+from orchestrator.journeys.template_faults import fault
 from orchestrator.journeys.world import World
 from orchestrator.stages.catalog import Channel, Message
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Root = Literal["profile", "entry", "latest", "event"]
-_TAG = re.compile(
+TAG = re.compile(
     r"""\{\#.*?\#\}                                                        # a comment
       | \{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}
       | (?P<open>\{\{|\{%)(?P<body>(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|.)*?)(?:\}\}|%\})""",
@@ -38,11 +38,6 @@ _ALWAYS = frozenset(
     "true false none True False None not loop range dict lipsum cycler joiner namespace super self caller "
     "varargs kwargs unsubscribe_url preferences_url".split()
 )
-_OPEN = re.compile(r"\{\{|\{%|\{\#")
-_TEXTS = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'""")
-_WORD = re.compile(r"[-+]?\s*([a-z]+)\b")
-_BLOCKS = frozenset("if for macro call filter with block autoescape".split())
-_BETWEEN = {"else": {"if", "for"}, "elif": {"if"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +67,7 @@ def variables(text: str) -> tuple[list[Variable], list[Stray]]:
     found: list[Variable] = []
     strays: list[Stray] = []
     known = set(_ALWAYS)
-    for tag in _TAG.finditer(text):
+    for tag in TAG.finditer(text):
         body = tag["body"]
         if body is None:
             continue
@@ -87,64 +82,6 @@ def variables(text: str) -> tuple[list[Variable], list[Stray]]:
         if first is not None and first[1] not in {*known, "profile", "entry", "latest", "event"}:
             strays.append(Stray(first[1], begin + first.start(1)))
     return found, strays
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A tag or block that the template engine cannot read."""
-
-    offset: int
-    text: str
-    remedy: str
-
-
-def fault(text: str) -> Fault | None:
-    """Return the first tag that is not closed, or block that is not ended where it should."""
-    blocks: list[tuple[str, int]] = []
-    end = 0
-    for tag in _TAG.finditer(text):
-        unclosed = _OPEN.search(text, end, tag.start()) or (tag["body"] and _unclosed(tag))
-        if unclosed:
-            return _open_tag(unclosed.group(), unclosed.start())
-        end = tag.end()
-        word = _WORD.match(tag["body"] or "") if tag["open"] == "{%" else None
-        if word is None:
-            continue
-        name, offset = word[1], tag.start()
-        if name in _BLOCKS or (name == "set" and "=" not in tag["body"]):
-            blocks.append((name, offset))
-        elif name.startswith("end") or name in _BETWEEN:
-            opened = blocks[-1][0] if blocks else ""
-            if opened not in _BETWEEN.get(name, {name.removeprefix("end")}):
-                return _misplaced(name, opened, offset)
-            if name not in _BETWEEN:
-                blocks.pop()
-    unclosed = _OPEN.search(text, end)
-    if unclosed:
-        return _open_tag(unclosed.group(), unclosed.start())
-    if blocks:
-        name, offset = blocks[-1]
-        return Fault(offset, f"nothing ends this {name}", f"write {{% end{name} %}}")
-    return None
-
-
-def _unclosed(tag: re.Match[str]) -> re.Match[str] | None:
-    """Return a tag that only another one's end closes."""
-    body = _TEXTS.sub("", tag["body"])
-    right = "}}" if tag["open"] == "{{" else "%}"
-    return tag if _OPEN.search(body) or not tag.group().endswith(right) else None
-
-
-def _open_tag(found: str, offset: int) -> Fault:
-    opening = found[:2]
-    closing = {"{{": "}}", "{%": "%}", "{#": "#}"}[opening]
-    return Fault(offset, f"{opening} is not closed", f"write {closing} behind it")
-
-
-def _misplaced(name: str, opened: str, offset: int) -> Fault:
-    if opened and name not in _BETWEEN:
-        return Fault(offset, f"{name} ends no {opened}", f"write {{% end{opened} %}} first")
-    return Fault(offset, f"{name} stands alone", "write what it belongs to before it")
 
 
 def _defined(body: str) -> set[str]:

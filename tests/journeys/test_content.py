@@ -3,7 +3,8 @@
 import jinja2
 import pytest
 
-from orchestrator.journeys.content import fault, variables
+from orchestrator.journeys.content import variables
+from orchestrator.journeys.template_faults import FILTERS, fault
 
 JINJA = jinja2.Environment(autoescape=True)
 
@@ -88,6 +89,18 @@ def test_what_the_template_engine_cannot_read(text, offset, said):
     assert found is not None
     assert (found.offset, found.text) == (offset, said)
     assert found.remedy
+
+
+def test_filters_are_those_of_the_template_engine():
+    """A misspelt one would fail at the send; here it is said before."""
+    assert set(FILTERS) == set(jinja2.defaults.DEFAULT_FILTERS)
+    found = fault("Hello {{ profile.name | default('a|b') | uppercase }}")
+    assert found is not None
+    assert (found.offset, found.text) == (41, "there is no filter 'uppercase'")
+    assert found.remedy == "did you mean upper?"
+    strange = fault("{% if profile.a | zzzzzz %}{% endif %}")
+    assert strange is not None
+    assert strange.remedy == "see the filters of Jinja2"
 
 
 @pytest.mark.parametrize(
