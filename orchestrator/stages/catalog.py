@@ -66,6 +66,12 @@ class Trait:
     scores: Mapping[str, float] = field(default_factory=dict)
     half_life_ms: int | None = None
     expression: Expression | None = None
+    as_kept: bool = field(init=False, repr=False, compare=False, default=False)
+    """Derived: whether its state is the value itself."""
+
+    def __post_init__(self) -> None:
+        """See ``as_kept``."""
+        object.__setattr__(self, "as_kept", self.kind in {"plain", "last", "first", "min", "max"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +163,8 @@ class Policy:
     protect: Duration | None = None
     spread_ms: int = 600_000
     max_event_age_ms: int = 7 * DAY_MS
+    derived: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """What a stage works out from all this, once; it lives as long as the policy."""
 
 
 # ------------------------------------------------------------------------------------ messages

@@ -53,7 +53,7 @@ def _profile(customer: Given, catalog: Catalog, now: int) -> Profile:
     draws = {holdout_key(holdout, name) for name, holdout in holdouts if holdout is not None}
     return Profile(
         traits=traits,
-        consent=[consent] if consent else [],
+        consent=(tuple(consent),) if consent else (),
         holdout=dict.fromkeys(sorted(draws), 0 if customer.holdout else BUCKETS),
     )
 
@@ -61,18 +61,18 @@ def _profile(customer: Given, catalog: Catalog, now: int) -> Profile:
 def _trait(trait: Trait, value: Value, now: int, calendar: Calendar) -> TraitState:
     """Return the stored form of a value that is known since ever; scores and windows begin ``now``."""
     if isinstance(value, list):
-        return TraitState(open=list(value), hits=[now] * len(value))
+        return TraitState(open=tuple(value), hits=(now,) * len(value))
     if trait.kind == "up" and trait.by is not None and isinstance(value, int):
-        given = [make_id("given", str(number)) for number in range(value)]
-        return TraitState(open=list(given), hits=[now] * value)
+        given = tuple(make_id("given", str(number)) for number in range(value))
+        return TraitState(open=given, hits=(now,) * value)
     if trait.window_ms is not None and isinstance(value, int | float):
         if trait.kind == "sum":
-            return TraitState(hits=[now], amounts=[value])
+            return TraitState(hits=(now,), amounts=(value,))
         hits, older = min(int(value), EXACT), max(int(value) - EXACT, 0)
         return TraitState(
-            hits=[now] * hits,
-            older=[now] if older else [],
-            older_amounts=[older] if older else [],
+            hits=(now,) * hits,
+            older=(now,) if older else (),
+            older_amounts=(older,) if older else (),
         )
     fitted = fit(value, trait.type, calendar)
     return TraitState(value=fitted, at=now if trait.kind == "score" else 0)

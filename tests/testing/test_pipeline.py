@@ -59,7 +59,7 @@ def test_a_visitor_who_becomes_known_takes_his_life_along(catalog):
     pipeline.append(viewed("e2", 2, id="anna", anonymous_id="x"), 2)
     visitor = provisional_id("anonymous_id:x")
     assert pipeline.decide.states[visitor].redirect == "anna"
-    assert pipeline.decide.states["anna"].merged == [visitor]
+    assert pipeline.decide.states["anna"].merged == (visitor,)
     left = pipeline.append(viewed("e3", 3, anonymous_id="x"), 3)
     assert {output.emit.key for output in left} == {"anna"}
 

@@ -33,15 +33,29 @@ class Concern:
     """Journeys that it may start."""
     absences: tuple[tuple[str, Duration], ...]
     """Journeys that its absence starts, and after what time."""
+    starts: bool
+    """Whether it, or its absence, may start a journey."""
 
 
-def concern_of(catalog: Catalog, type_: str) -> Concern | None:
-    """Return what events of a type mean; None: by themselves nothing."""
+NOTHING = Concern(
+    receipt=False,
+    consent=False,
+    updates=False,
+    traits=(),
+    trackers=(),
+    entries=(),
+    absences=(),
+    starts=False,
+)
+
+
+def concern_of(catalog: Catalog, type_: str) -> Concern:
+    """Return what events of a type mean; ``NOTHING``: by themselves nothing."""
     concerns: dict[str, Concern] | None = catalog.derived.get("concerns")
     if concerns is None:
         concerns = {each: _concern(catalog, each) for each in _types(catalog)}
         catalog.derived["concerns"] = concerns
-    return concerns.get(type_)
+    return concerns.get(type_, NOTHING)
 
 
 def _types(catalog: Catalog) -> set[str]:
@@ -71,6 +85,7 @@ def _concern(catalog: Catalog, type_: str) -> Concern:
         trackers=tuple(trackers),
         entries=tuple(catalog.entries_by_event.get(type_, ())),
         absences=tuple((one.name, one.entry.absence_for or Duration()) for one in absences),
+        starts=type_ in catalog.entries_by_event or bool(absences),
     )
 
 
@@ -80,4 +95,16 @@ def moves_entries(type_: str, customer: Customer, now: int, catalog: Catalog) ->
         journey = catalog.journey(entry.journey, entry.version)
         if journey is None or type_ in journey.listens:
             return True
-    return any(past.goal_until > now for past in customer.past.values())
+    return bool(customer.past) and reaches_goals(type_, customer, now, catalog)
+
+
+def reaches_goals(type_: str, customer: Customer, now: int, catalog: Catalog) -> bool:
+    """Whether an event may reach a goal that is still counted after its entry's end."""
+    for place, past in customer.past.items():
+        if past.goal_until > now:
+            journey = catalog.journey(place.partition("\x1f")[0], past.version)
+            if journey is not None and journey.goal is not None:
+                pattern = journey.goal.pattern
+                if type_ in pattern.on or pattern.when is not None:
+                    return True
+    return False

@@ -77,16 +77,28 @@ def deciding(profile: Profile, channel: str, category: str) -> Statement | None:
 
     Where customers were merged each list has its own newest; a revoked one wins over a granted one.
     """
-    newest = (_newest(statements, channel, category) for statements in profile.consent)
-    found = [statement for statement in newest if statement is not None]
-    return min(found, key=lambda one: (one.granted, -one.at), default=None)
+    found: Statement | None = None
+    for statements in profile.consent:
+        newest = _newest(statements, channel, category)
+        if newest is not None and (found is None or _caution(newest) > _caution(found)):
+            found = newest
+    return found
 
 
 def _newest(statements: Iterable[Statement], channel: str, category: str) -> Statement | None:
-    covering = (
-        one for one in statements if one.channel in {"", channel} and one.category in {"", category}
-    )
-    return max(covering, key=_rank, default=None)
+    newest: Statement | None = None
+    for one in statements:
+        if (
+            (not one.channel or one.channel == channel)
+            and (not one.category or one.category == category)
+            and (newest is None or _rank(one) > _rank(newest))
+        ):
+            newest = one
+    return newest
+
+
+def _caution(statement: Statement) -> tuple[bool, int]:
+    return not statement.granted, statement.at
 
 
 def _rank(statement: Statement) -> tuple[int, bool]:
@@ -158,7 +170,7 @@ def _bounce(customer: Customer, event: Event, catalog: Catalog) -> None:
         channel, address = sent.channel, sent.address
     if channel in catalog.policy.channels and address:
         kept = {*customer.profile.unusable.get(channel, ()), address}
-        customer.profile.unusable[channel] = sorted(kept)[:MOST_UNUSABLE]
+        customer.profile.unusable[channel] = fewest(kept)
 
 
 def worsens(customer: Customer, sent: Sent, event: Event) -> bool:
@@ -170,6 +182,11 @@ def worsens(customer: Customer, sent: Sent, event: Event) -> bool:
 def is_hard(event: Event) -> bool:
     """Return whether a bounce is for good: its property ``hard`` is true."""
     return event.properties.get("hard") is True
+
+
+def fewest(addresses: set[bytes]) -> tuple[bytes, ...]:
+    """Return the addresses that are remembered of these, in order."""
+    return tuple(sorted(addresses)[:MOST_UNUSABLE])
 
 
 def usable(profile: Profile, channel: str, address: str) -> bool:
@@ -186,18 +203,18 @@ def digest(address: str) -> bytes:
 def state(profile: Profile, statement: Statement) -> bool:
     """Add a statement; return whether it changes anything (an older one may say nothing new)."""
     before = profile.consent
-    lists = profile.consent or [[]]
-    profile.consent = unite([tidy([*statements, statement]) for statements in lists])
+    lists = profile.consent or ((),)
+    profile.consent = unite(tidy((*statements, statement)) for statements in lists)
     return profile.consent != before
 
 
-def tidy(statements: Iterable[Statement]) -> list[Statement]:
+def tidy(statements: Iterable[Statement]) -> tuple[Statement, ...]:
     """Return, sorted, the statements that can still decide something.
 
     One that a newer or equal one of the same or wider scope covers never decides again.
     """
     unique = sorted(set(statements))
-    tidied = [
+    tidied = tuple(
         one
         for one in unique
         if not any(
@@ -207,11 +224,11 @@ def tidy(statements: Iterable[Statement]) -> list[Statement]:
             and _rank(other) >= _rank(one)
             for other in unique
         )
-    ]
+    )
     return tidied if len(tidied) <= MOST_STATEMENTS else tidy(_fewer(tidied))
 
 
-def _fewer(statements: list[Statement]) -> list[Statement]:
+def _fewer(statements: tuple[Statement, ...]) -> list[Statement]:
     """Forget what was granted longest ago; too many revocations become one of everything.
 
     Nobody says so much: this is a bound, and it errs on the side of silence.
@@ -224,15 +241,15 @@ def _fewer(statements: list[Statement]) -> list[Statement]:
     return [*kept, Statement("", "", granted=False, at=max(one.at for one in kept))]
 
 
-def unite(lists: Iterable[list[Statement]]) -> list[list[Statement]]:
+def unite(lists: Iterable[tuple[Statement, ...]]) -> tuple[tuple[Statement, ...], ...]:
     """Return the lists in one order, each once, without empty ones.
 
     Of more than 16 those with the oldest words become one that keeps their revocations alone.
     """
-    unique = {tuple(statements) for statements in lists if statements}
+    unique = {statements for statements in lists if statements}
     if len(unique) > MOST_LISTS:
         by_age = sorted(unique, key=lambda some: (max(one.at for one in some), some))
         old, newest = by_age[: 1 - MOST_LISTS], by_age[1 - MOST_LISTS :]
-        revoked = tuple(tidy(one for some in old for one in some if not one.granted))
+        revoked = tidy(one for some in old for one in some if not one.granted)
         unique = {*newest, revoked} - {()}
-    return [list(statements) for statements in sorted(unique)]
+    return tuple(sorted(unique))

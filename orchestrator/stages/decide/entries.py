@@ -59,7 +59,7 @@ def enter(turn: Turn, journey: Journey, occurrence: Occurrence | None) -> None:
     if refusal is not None:
         turn.decide("nothing", journey=journey, **refusal._asdict())
         return
-    turn.customer.entries.append(entry)
+    turn.customer.entries = (*turn.customer.entries, entry)
     turn.decide("entered", entry=entry, step=entry.step, values={"key": key} if key else None)
     turn.ready.append(entry)
 
@@ -196,7 +196,7 @@ def cancel_pending(turn: Turn, entry: Entry, reason: str) -> None:
 
 def _drop(turn: Turn, entry: Entry) -> None:
     entry.wake = 0
-    turn.customer.entries = [live for live in turn.customer.entries if live is not entry]
+    turn.customer.entries = tuple(live for live in turn.customer.entries if live is not entry)
     turn.ready = [live for live in turn.ready if live is not entry]
     turn.due = [live for live in turn.due if live is not entry]
     turn.vacated = True

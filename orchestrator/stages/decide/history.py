@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.expressions.durations import DAY_MS, Duration
 from orchestrator.stages.decide.caps import applies, longest
+from orchestrator.stages.decide.windows import inserted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ def remember(customer: Customer, sent: Sent, catalog: Catalog) -> None:
     place = len(sends)
     while place and (sends[place - 1].at, sends[place - 1].action) > (sent.at, sent.action):
         place -= 1
-    sends.insert(place, sent)
+    customer.sends = inserted(sends, place, sent)
     if len(customer.sends) > KEPT:
         trim(customer, sent.at, catalog)
 
@@ -48,10 +49,10 @@ def trim(customer: Customer, now: int, catalog: Catalog, kept: int = KEPT) -> No
             sends.append(sent)
         elif not sent.returned:
             customer.ever[sent.message] = max(customer.ever.get(sent.message, 0), sent.at)
-    customer.sends = sends
+    customer.sends = tuple(sends)
 
 
-def _asked_for(sends: list[Sent], now: int, catalog: Catalog) -> set[int]:
+def _asked_for(sends: tuple[Sent, ...], now: int, catalog: Catalog) -> set[int]:
     """Return the places of the sends that a cap, a gap or a ``repeat`` may still count.
 
     A cap looks at no more of them than its limit, a gap and ``repeat`` at the newest; as any may

@@ -6,6 +6,7 @@ twice is one. What is not the profile's (entries, sends, timers) is merged elsew
 
 from __future__ import annotations
 
+from copy import copy
 from heapq import merge as interleave
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,9 @@ def merge(one: Profile, other: Profile, merge_id: str, catalog: Catalog) -> Prof
         traits={name: _trait(name, one, other, catalog) for name in names},
         consent=consent.unite([*one.consent, *other.consent]),
         unusable={
-            channel: sorted({*one.unusable.get(channel, ()), *other.unusable.get(channel, ())})[
-                : consent.MOST_UNUSABLE
-            ]
+            channel: consent.fewest(
+                {*one.unusable.get(channel, ()), *other.unusable.get(channel, ())}
+            )
             for channel in sorted({*one.unusable, *other.unusable})
         },
         lifecycle=one.lifecycle if one.lifecycle == other.lifecycle else "",
@@ -46,7 +47,7 @@ def merge(one: Profile, other: Profile, merge_id: str, catalog: Catalog) -> Prof
             salt: min(one.holdout.get(salt, BUCKETS), other.holdout.get(salt, BUCKETS))
             for salt in sorted({*one.holdout, *other.holdout})
         },
-        absorbed=sorted({*one.absorbed, *other.absorbed, merge_id}),
+        absorbed=tuple(sorted({*one.absorbed, *other.absorbed, merge_id})),
     )
 
 
@@ -91,15 +92,7 @@ def _declared(  # noqa: PLR0911 - one per kind
 
 
 def _copy(state: TraitState) -> TraitState:
-    return TraitState(
-        value=state.value,
-        at=state.at,
-        open=list(state.open),
-        hits=list(state.hits),
-        amounts=list(state.amounts),
-        older=list(state.older),
-        older_amounts=list(state.older_amounts),
-    )
+    return copy(state)
 
 
 def _number(state: TraitState) -> float:
@@ -143,16 +136,16 @@ def _window(left: TraitState, right: TraitState, window_ms: int) -> TraitState:
     """Interleave the hits of both; the newest 256 stay exact, as if they had arrived together."""
     result = TraitState()
     pairs = sorted([*_pairs(left), *_pairs(right)])
-    result.hits = [at for at, _ in pairs]
+    result.hits = tuple(at for at, _ in pairs)
     if left.amounts or right.amounts:
-        result.amounts = [amount for _, amount in pairs]
+        result.amounts = tuple(amount for _, amount in pairs)
     buckets: dict[int, float] = {}
     for end, amount in interleave(
         zip(left.older, left.older_amounts, strict=True),
         zip(right.older, right.older_amounts, strict=True),
     ):
         buckets[end] = add(buckets.get(end, 0), amount)
-    result.older, result.older_amounts = list(buckets), list(buckets.values())
+    result.older, result.older_amounts = tuple(buckets), tuple(buckets.values())
     windows.overflow(result, window_ms)
     return result
 

@@ -102,7 +102,7 @@ def forward(key: str, customer: Customer, absorb: Absorb, trace: str | None) -> 
 
 def note(into: Customer, other: Customer, loser: str) -> None:
     """Remember by which names the customer went."""
-    into.merged = sorted({*into.merged, *other.merged, loser})[:MAX_MERGED]
+    into.merged = tuple(sorted({*into.merged, *other.merged, loser})[:MAX_MERGED])
 
 
 def unite(into: Customer, other: Customer, merge_id: str, catalog: Catalog) -> set[str]:
@@ -126,9 +126,9 @@ def unite(into: Customer, other: Customer, merge_id: str, catalog: Catalog) -> s
         if twin is not None:
             sent.flags |= twin.flags
         sends[sent.action] = sent
-    into.sends = sorted(sends.values(), key=lambda sent: (sent.at, sent.action))
+    into.sends = tuple(sorted(sends.values(), key=lambda sent: (sent.at, sent.action)))
     entries = {entry.id: entry for entry in (*other.entries, *into.entries)}
-    into.entries = sorted(entries.values(), key=lambda entry: (entry.started, entry.id))
+    into.entries = tuple(sorted(entries.values(), key=lambda entry: (entry.started, entry.id)))
     for key, past in other.past.items():
         mine = into.past.get(key)
         into.past[key] = past if mine is None else _past_of_both(mine, past)

@@ -17,13 +17,15 @@ from orchestrator.stages.decide import (
     seen,
     silences,
     traits,
+    trimming,
 )
-from orchestrator.stages.decide.concerns import concern_of
+from orchestrator.stages.decide.concerns import concern_of, reaches_goals
 from orchestrator.stages.decide.entries import enter
 from orchestrator.stages.decide.event_time import event_time
 from orchestrator.stages.decide.matching import Occurrence
 from orchestrator.stages.decide.reactions import react, react_past, recheck
 from orchestrator.stages.decide.sends import decide_due
+from orchestrator.stages.decide.stakes import stakes_in, stakes_of
 from orchestrator.stages.decide.state import FLAGS
 from orchestrator.stages.decide.steps import walk
 from orchestrator.stages.decide.timers import end_overdue
@@ -32,28 +34,51 @@ from orchestrator.stages.decide.whens import rising
 
 if TYPE_CHECKING:
     from orchestrator.records import Event
+    from orchestrator.stages.catalog import Journey
     from orchestrator.stages.decide.concerns import Concern
+    from orchestrator.stages.decide.state import Sent
     from orchestrator.stages.decide.turn import Turn
 
 
-def handle(turn: Turn, event: Event, *, backfill: bool) -> bool:
+def handle(turn: Turn, event: Event, concern: Concern, *, backfill: bool) -> bool:
     """Apply one event of the log, steps 1 to 4; return whether anything may follow from it."""
-    customer = turn.customer
+    customer, now = turn.customer, turn.now
     fresh = customer.first_seen == 0
     if fresh:
-        customer.first_seen = turn.now
-    if seen.check_and_remember(customer.profile, event, turn.now):
+        customer.first_seen = now
+    if seen.check_and_remember(customer.profile, event, now):
         return False
-    sent = receipts.find(customer, event)
+    sent = receipts.find(customer, event) if concern.receipt else None
     if (
         sent is not None
         and receipts.is_repeated(sent, event)
         and not consent.worsens(customer, sent, event)
     ):
         return False
-    old = event_time(event, turn.now) < turn.now - turn.catalog.policy.max_event_age_ms
-    _take(turn, event, fresh=fresh, silent=backfill or old, record_late=old and not backfill)
+    at = event_time(event, now)
+    _learn(turn, event, concern, sent, at)
+    if not fresh and _ends_there(turn, event.type, concern, sent):
+        trimming.hold(customer, now, turn.catalog)
+        return False
+    old = at < now - turn.catalog.policy.max_event_age_ms
+    occurrence = Occurrence(event, turn.scope.event_properties, sent, silent=backfill or old)
+    _act(turn, occurrence, concern, fresh=fresh, record_late=old and not backfill)
     return True
+
+
+def _ends_there(turn: Turn, type_: str, concern: Concern, sent: Sent | None) -> bool:
+    """Whether an event only taught something: nobody acts on it, and no timer moves."""
+    customer, catalog, changed = turn.customer, turn.catalog, turn.changed
+    consents = turn.consent_changed
+    if concern.starts or sent is not None or stakes_of(catalog).touched(changed, consent=consents):
+        return False
+    for entry in customer.entries:
+        journey = turn.journey_of(entry)
+        if journey is None or type_ in journey.listens or entry.pending is not None:
+            return False
+        if _is_touched(turn, journey):
+            return False
+    return not customer.past or not reaches_goals(type_, customer, turn.now, catalog)
 
 
 def run(turn: Turn) -> None:
@@ -65,44 +90,56 @@ def run(turn: Turn) -> None:
         elif turn.due:
             decide_due(turn)
         elif turn.derived:
-            event = turn.next_derived()
-            beyond = turn.cascading
-            _take(turn, event, fresh=False, silent=beyond, record_late=beyond)
+            _derived(turn, turn.next_derived())
         else:
             return
 
 
-def _take(turn: Turn, event: Event, *, fresh: bool, silent: bool, record_late: bool) -> None:
-    """Steps 2 to 4 for one event."""
-    concern, scope = concern_of(turn.catalog, event.type), turn.scope
+def _derived(turn: Turn, event: Event) -> None:
+    """Steps 2 to 4 for an event that follows from another one."""
+    concern = concern_of(turn.catalog, event.type)
+    sent = receipts.find(turn.customer, event)
+    _learn(turn, event, concern, sent, event.occurred_at)
+    beyond = turn.cascading
+    occurrence = Occurrence(event, turn.scope.event_properties, sent, silent=beyond)
+    _act(turn, occurrence, concern, fresh=False, record_late=beyond)
+
+
+def _is_touched(turn: Turn, journey: Journey) -> bool:
+    """Whether a condition of a journey's entries reads what has changed."""
+    return journey.watches and stakes_in(journey, turn.catalog).touched(
+        turn.changed, consent=turn.consent_changed, flags=turn.flags_changed
+    )
+
+
+def _learn(turn: Turn, event: Event, concern: Concern, sent: Sent | None, at: int) -> None:
+    """Step 2, the event alone: what a receipt, a statement of consent, or a trait is told."""
+    customer, now, catalog, scope = turn.customer, turn.now, turn.catalog, turn.scope
     scope.current_entry = None
     scope.set_event(event)
-    occurrence = Occurrence(event, scope.event_properties, silent=silent)
-    if concern is not None:
-        _learn(turn, occurrence, concern)
+    if sent is not None:
+        receipts.note(turn, sent, event)
+    if concern.consent:
+        turn.consent_changed = True
+        for revocation in consent.apply_event(customer, event, now, catalog):
+            _revoke(turn, revocation)
+    turn.changed |= traits.learn(customer, concern, event.type, at, now, catalog, scope)
+
+
+def _act(
+    turn: Turn, occurrence: Occurrence, concern: Concern, *, fresh: bool, record_late: bool
+) -> None:
+    """Steps 2 to 4, what follows from an event and from what it taught."""
+    silent = occurrence.silent
     started = dict.fromkeys(_risen(turn, fresh=fresh, silent=silent))
-    if concern is not None and (not silent or record_late):
+    if not silent or record_late:
         started |= dict.fromkeys(concern.entries, occurrence)
-    if concern is not None and not silent:
+    if not silent:
         for name, span in concern.absences:
             silences.arm(turn, name, turn.now, span)
     _react(turn, occurrence)
     for name in sorted(started):
         enter(turn, turn.catalog.journeys[name], started[name])
-
-
-def _learn(turn: Turn, occurrence: Occurrence, concern: Concern) -> None:
-    """Step 2, the event alone: what a receipt, a statement of consent, or a trait is told."""
-    customer, event = turn.customer, occurrence.event
-    if concern.receipt:
-        occurrence.sent = receipts.find(customer, event)
-        if occurrence.sent is not None:
-            receipts.note(turn, occurrence.sent, event)
-    if concern.consent:
-        turn.consent_changed = True
-        for revocation in consent.apply_event(customer, event, turn.now, turn.catalog):
-            _revoke(turn, revocation)
-    turn.changed |= traits.apply_event(customer, event, turn.now, turn.catalog, turn.scope)
 
 
 def _risen(turn: Turn, *, fresh: bool, silent: bool) -> list[str]:
@@ -125,7 +162,7 @@ def _react(turn: Turn, occurrence: Occurrence) -> None:
             entries.end(turn, entry, "not_live", leaving=True)
         elif not occurrence.silent and occurrence.event.type in journey.listens:
             react(turn, entry, journey, occurrence)
-        elif changes and journey.watches:
+        elif changes and _is_touched(turn, journey):
             recheck(turn, entry, journey)
     react_past(turn, None if occurrence.silent else occurrence)
     _wake(turn)
@@ -145,7 +182,7 @@ def follow_changes(turn: Turn) -> None:
     started = rising(turn, all_of_them=False)
     for entry in list(turn.customer.entries):
         journey = turn.journey_of(entry)
-        if journey is not None and journey.watches:
+        if journey is not None and _is_touched(turn, journey):
             recheck(turn, entry, journey)
     react_past(turn, None)
     for name in started:
@@ -159,7 +196,7 @@ def _wake(turn: Turn) -> None:
         rearm(turn)
         end_overdue(turn)
     wake_pending(turn)
-    turn.changed = set()
+    turn.changed.clear()
     turn.consent_changed = turn.flags_changed = turn.slots_freed = turn.vacated = False
 
 

@@ -49,7 +49,7 @@ def screen(turn: Turn, candidate: Candidate, variant: Variant) -> Block | None:
         or _shut(message, channel)
         or _unreachable(turn, variant, message, channel)
         or _held_out(turn, candidate, variant, message, channel)
-        or _quiet(turn, candidate, variant, message, channel)
+        or _quiet(turn, variant, message, channel)
     )
 
 
@@ -58,9 +58,10 @@ def contest(turn: Turn, candidate: Candidate, variant: Variant) -> Block | None:
     message, channel = variant.message, variant.channel
     if message is None or channel is None:  # pragma: no cover - screened before
         return Block("no_content", "skip")
-    block = repeated(turn, candidate, variant, message)
-    if block is not None or channel.internal:
+    if turn.reserved and (block := repeated(turn, candidate, variant, message)) is not None:
         return block
+    if channel.internal:
+        return None
     sends = caps.counted(turn)
     return (
         _gap(turn, variant, channel, sends)
@@ -147,7 +148,7 @@ def _not_meant(turn: Turn, candidate: Candidate, variant: Variant) -> Block | No
 
 
 def _outdated(turn: Turn, candidate: Candidate, variant: Variant, message: Message) -> Block | None:
-    if turn.now >= turn.calendar.add(candidate.fell_due, message.expires):
+    if turn.now >= variant.expires_at:
         return Block("expired", "skip")
     if message.obsolete_if is None or not message.obsolete_if.holds(turn.at(candidate.entry)):
         return None
@@ -255,17 +256,14 @@ def control(turn: Turn, holdout: Holdout, journey: str = "") -> bool:
     return bucket < holdout.share
 
 
-def _quiet(
-    turn: Turn, candidate: Candidate, variant: Variant, message: Message, channel: Channel
-) -> Block | None:
+def _quiet(turn: Turn, variant: Variant, message: Message, channel: Channel) -> Block | None:
     if not message.obeys_quiet_hours or channel.internal:
         return None
     policy, calendar = turn.catalog.policy, turn.calendar
     window = quiet.current(policy, calendar, channel.name, turn.now)
     if window is None:
         return None
-    expires_at = calendar.add(candidate.fell_due, message.expires)
-    until = quiet.release(policy, calendar, channel.name, turn.key, window.end, expires_at)
+    until = quiet.release(policy, calendar, channel.name, turn.key, window.end, variant.expires_at)
     return Block(
         "quiet_hours",
         on_block(turn, variant, "quiet_hours"),

@@ -18,6 +18,10 @@ _MOST_WINDOWS = 1_000
 """Windows that follow each other without a break for longer than this never end."""
 
 
+_MOST_DAYS = 10_000
+"""Of zones and channels, that are kept in memory."""
+
+
 class Window(NamedTuple):
     """One quiet window, epoch ms, half-open."""
 
@@ -42,12 +46,11 @@ def current(policy: Policy, calendar: Calendar, channel: str, now: int) -> Windo
 
 def next_start(policy: Policy, calendar: Calendar, channel: str, now: int) -> int | None:
     """Return the first begin of a quiet window later than ``now``."""
-    rules = _rules(policy, channel)
-    if not rules:
+    if not _rules(policy, channel):
         return None
     today = calendar.day(now)
     days = (
-        [window.start for window in _windows(rules, calendar, day) if window.start > now]
+        [window.start for window in _windows(policy, calendar, channel, day) if window.start > now]
         for day in count(today - 1)  # every rule begins anew within two weeks
     )
     return min(next(starts for starts in days if starts))
@@ -69,14 +72,13 @@ def release(
 
 def _covering(policy: Policy, calendar: Calendar, channel: str, now: int) -> Window | None:
     """Return, of the windows around ``now``, the one that ends last."""
-    rules = _rules(policy, channel)
-    if not rules:
+    if not _rules(policy, channel):
         return None
     today = calendar.day(now)
     around = [
         window
         for day in (today - 1, today)
-        for window in _windows(rules, calendar, day)
+        for window in _windows(policy, calendar, channel, day)
         if window.start <= now < window.end
     ]
     return max(around, key=lambda window: window.end) if around else None
@@ -86,7 +88,19 @@ def _rules(policy: Policy, channel: str) -> list[QuietHours]:
     return [rule for rule in policy.quiet_hours if not rule.channels or channel in rule.channels]
 
 
-def _windows(rules: list[QuietHours], calendar: Calendar, day: int) -> Iterator[Window]:
+def _windows(policy: Policy, calendar: Calendar, channel: str, day: int) -> list[Window]:
+    """Return the windows that start on ``day``: the same for all customers of a zone."""
+    known: dict[tuple[str, str, int], list[Window]] = policy.derived.setdefault("quiet", {})
+    place = calendar.zone, channel, day
+    windows = known.get(place)
+    if windows is None:
+        if len(known) >= _MOST_DAYS:  # days pass; so do these
+            known.clear()
+        windows = known[place] = list(_starting(_rules(policy, channel), calendar, day))
+    return windows
+
+
+def _starting(rules: list[QuietHours], calendar: Calendar, day: int) -> Iterator[Window]:
     """Yield the windows that start on ``day``; ``start`` = ``end`` lasts a whole day."""
     for rule in rules:
         if rule.days and weekday(day) not in rule.days:

@@ -89,7 +89,7 @@ def _interrupt(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrenc
         if pattern.then is None or not matches(turn, pattern, entry, occurrence):
             continue
         if not pattern.again:
-            entry.interrupted.append(number)
+            entry.interrupted = (*entry.interrupted, number)
         said = {"to": pattern.then, **leave(turn, entry, "interrupted")}
         turn.decide(
             "advanced",
@@ -122,6 +122,8 @@ def _wait_ends(turn: Turn, entry: Entry, journey: Journey, occurrence: Occurrenc
 def react_past(turn: Turn, occurrence: Occurrence | None) -> None:
     """Count a goal that is reached within its window after the entry's end."""
     past = turn.customer.past
+    if not past:
+        return
     # By name: in which order lives were merged must not show.
     for key in sorted(key for key, one in past.items() if one.goal_until > turn.now):
         _react_one_past(turn, key, past[key], occurrence)

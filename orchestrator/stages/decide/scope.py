@@ -16,7 +16,7 @@ from orchestrator.stages.decide.trait_values import (
     stored,
     when_crosses,
 )
-from orchestrator.stages.decide.values import as_declared, properties_of
+from orchestrator.stages.decide.values import as_declared, fits, properties_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,12 +48,12 @@ class CustomerScope:
     """
 
     __slots__ = (
-        "_calendar",
         "catalog",
         "current_entry",
         "customer",
         "customer_id",
         "event_properties",
+        "known_calendar",
         "now",
     )
 
@@ -65,7 +65,8 @@ class CustomerScope:
         self.event_properties: Mapping[str, Property] = _NOTHING
         """Of the event at hand, as events.yaml types them."""
         self.current_entry: Entry | None = None
-        self._calendar: Calendar | None = None
+        self.known_calendar: Calendar | None = None
+        """``calendar``, once it was asked for."""
 
     # -- what the evaluation is about -----------------------------------------------------------
 
@@ -83,22 +84,22 @@ class CustomerScope:
         self.now = now
         self.event_properties = _NOTHING
         self.current_entry = None
-        self._calendar = None
+        self.known_calendar = None
 
     @property
     def calendar(self) -> Calendar:
         """The customer's calendar: the zone trait if it names a zone, else the policy's."""
-        if self._calendar is None:
+        if self.known_calendar is None:
             default = self.catalog.policy.timezone
             # A derived zone trait may itself ask for calendar days: it gets the policy's.
-            self._calendar = calendar_for(None, default)
+            self.known_calendar = calendar_for(None, default)
             if self.catalog.timezone_trait is not None:
-                self._calendar = calendar_for(self.trait(self.catalog.timezone_trait), default)
-        return self._calendar
+                self.known_calendar = calendar_for(self.trait(self.catalog.timezone_trait), default)
+        return self.known_calendar
 
     def forget_zone(self) -> None:
         """The zone may have changed: read it again when it is next asked for."""
-        self._calendar = None
+        self.known_calendar = None
 
     # -- expressions.Scope ----------------------------------------------------------------------
 
@@ -110,7 +111,13 @@ class CustomerScope:
         if trait.expression is not None:
             return trait.expression.evaluate(self)
         state = stored(self.customer.profile, trait)
-        return read(trait, state, self.now, self._calendar or self.calendar)
+        if trait.as_kept:  # mostly so, and mostly of the very type that was declared
+            value = state.value
+            if value is None:
+                return trait.default
+            if fits(value, trait.type):
+                return value
+        return read(trait, state, self.now, self.known_calendar or self.calendar)
 
     def event(self, name: str) -> Value:
         """Property of the event at hand."""

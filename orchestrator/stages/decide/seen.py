@@ -42,11 +42,12 @@ def knows(profile: Profile, key: bytes) -> bool:
 def check_and_remember(profile: Profile, event: Event, now: int) -> bool:
     """Return whether ``event`` is a duplicate; if it is new, remember it as of log time ``now``."""
     key = event_key(event)
-    if knows(profile, key):
+    if key in profile.seen and knows(profile, key):
         return True
     profile.seen += key
     profile.seen_at += max(now, 0).to_bytes(TIME_BYTES, "big")
-    forget(profile, now)
+    if len(profile.seen_at) > LEAST * TIME_BYTES:
+        forget(profile, now)
     return False
 
 

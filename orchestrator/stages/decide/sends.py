@@ -65,17 +65,15 @@ def _candidate(turn: Turn, entry: Entry) -> Candidate | None:
     pending = entry.pending
     fell_due = pending.fell_due if pending is not None else turn.now
     variants = variants_of(turn, step)
-    spans = [
-        turn.calendar.add(fell_due, variant.message.expires)
-        for variant in variants
-        if variant.message is not None
-    ]
+    for variant in variants:
+        if variant.message is not None:
+            variant.expires_at = turn.calendar.add(fell_due, variant.message.expires)
     return Candidate(
         entry=entry,
         journey=journey,
         step=step,
         fell_due=fell_due,
-        expires_at=max(spans, default=fell_due),
+        expires_at=max((one.expires_at for one in variants if one.message), default=fell_due),
         variants=variants,
     )
 
@@ -170,7 +168,7 @@ def _conclude(
     entry = candidate.entry
     variant = candidate.variants[way]
     if block.then == "defer":
-        blocks = sorted({v.block.reason for v in candidate.variants if v.block} | {block.reason})
+        blocks = {v.block.reason for v in candidate.variants if v.block} | {block.reason}
         former = entry.pending
         entry.pending = Pending(
             fell_due=candidate.fell_due,
@@ -178,7 +176,7 @@ def _conclude(
             expires_at=candidate.expires_at,
             reason=block.reason,
             rule=block.rule or "",
-            blocks=blocks,
+            blocks=tuple(sorted(blocks)),
             way=way,
         )
         entry.wake = 0
@@ -252,7 +250,7 @@ def _send(
     pass_, attempt = entry.passes.get(step.id, 1), entry.attempts.get(step.id, 0)
     action_id = ids.action_id(entry.id, step.id, pass_, attempt)
     entry.attempts[step.id] = attempt + 1
-    expires_at = turn.calendar.add(candidate.fell_due, message.expires)
+    expires_at = variant.expires_at
     if message.obeys_quiet_hours and not channel.internal:
         quiet_at = quiet.next_start(turn.catalog.policy, turn.calendar, channel.name, turn.now)
         expires_at = min(expires_at, quiet_at or expires_at)

@@ -10,7 +10,7 @@ from orchestrator.records import Absorb, Event, Forget, Link, Merge, Model
 from orchestrator.stages.decide import forgetting, merging, order, silences, timers, trimming
 from orchestrator.stages.decide import state as states
 from orchestrator.stages.decide import switch as switching
-from orchestrator.stages.decide.concerns import concern_of, moves_entries
+from orchestrator.stages.decide.concerns import NOTHING, concern_of, moves_entries
 from orchestrator.stages.decide.entries import end, enter
 from orchestrator.stages.decide.reactions import react_past
 from orchestrator.stages.decide.seen import check_and_remember
@@ -137,16 +137,17 @@ class Decide:
             return [_forward(state.redirect, item)]
         if state.first_seen == 0 and "customer" in event.identities:
             raise InputError(f"no customer {key!r} is known", "unknown_customer")
+        concern = concern_of(catalog, event.type)
         if (
-            concern_of(catalog, event.type) is None
+            concern is NOTHING
             and state.first_seen
             and not moves_entries(event.type, state, now, catalog)
         ):
             check_and_remember(state.profile, event, now)
             return []
         turn = self._turn(key, state, now, catalog, event.event_id, item.trace)
-        if not order.handle(turn, event, backfill=item.backfill):
-            return []
+        if not order.handle(turn, event, concern, backfill=item.backfill):
+            return turn.emits
         order.run(turn)
         return _finish(turn)
 

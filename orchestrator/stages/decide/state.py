@@ -6,6 +6,10 @@ keeps its place; a changed meaning gets a new version byte and an upcaster. Gold
 tests hold every released layout.
 
 All instants are epoch ms, log time unless said. ``due`` and ``catalog`` are the engine's contract.
+
+Hundreds of thousands of these lie in memory, so the garbage collector shall have little to walk
+through: no struct here can be part of a cycle (``gc=False``), and sequences are tuples, whose empty
+one is shared. They are replaced, never changed.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ VERSION = 1
 TraitValue = bool | int | float | str | None
 
 
-class TraitState(Struct, array_like=True, omit_defaults=True):
+class TraitState(Struct, array_like=True, gc=False):
     """One stored trait. Which fields mean something depends on the trait's kind.
 
     plain, last, first, min, max: ``value`` (``at`` = occurred_at of its source; a cleared trait
@@ -31,18 +35,18 @@ class TraitState(Struct, array_like=True, omit_defaults=True):
 
     value: TraitValue = None
     at: int = 0
-    open: list[TraitValue] = []
+    open: tuple[TraitValue, ...] = ()
     """Distinct values, the one seen longest ago first; ``hits`` has the instant of each."""
-    hits: list[int] = []
+    hits: tuple[int, ...] = ()
     """occurred_at of the newest 256 hits of a window, oldest first."""
-    amounts: list[int | float] = []
+    amounts: tuple[int | float, ...] = ()
     """What each of ``hits`` adds; empty for counts, where each adds 1."""
-    older: list[int] = []
+    older: tuple[int, ...] = ()
     """Ends of the buckets that hold the hits beyond the newest 256; oldest first."""
-    older_amounts: list[int | float] = []
+    older_amounts: tuple[int | float, ...] = ()
 
 
-class Statement(Struct, array_like=True, frozen=True, order=True):
+class Statement(Struct, array_like=True, frozen=True, order=True, gc=False):
     """One consent statement; the newest one that covers (channel, category) decides."""
 
     channel: str
@@ -53,15 +57,15 @@ class Statement(Struct, array_like=True, frozen=True, order=True):
     """occurred_at."""
 
 
-class Profile(Struct, array_like=True, omit_defaults=True):
+class Profile(Struct, array_like=True, gc=False):
     """What is known of a customer."""
 
     traits: dict[str, TraitState] = {}
     """Declared traits, and what live expressions ask: ``#TYPE/WINDOW_MS`` (count), ``@TYPE`` (last)."""
-    consent: list[list[Statement]] = []
+    consent: tuple[tuple[Statement, ...], ...] = ()
     """One list for each customer that came together here: a merge lets revoked win over granted
     whatever the time, while within one list, and for all that is said later, the newest wins."""
-    unusable: dict[str, list[bytes]] = {}
+    unusable: dict[str, tuple[bytes, ...]] = {}
     """Channel -> digests of addresses that bounced for good, at most 8."""
     lifecycle: str = ""
     seen: bytes = b""
@@ -70,11 +74,11 @@ class Profile(Struct, array_like=True, omit_defaults=True):
     """Their log times, 6 bytes each, big-endian."""
     holdout: dict[str, int] = {}
     """Salt (of a journey: 0x1F and its name behind it) -> bucket of one who was drawn into the control group; 10,000 = was not, or is no more."""
-    absorbed: list[str] = []
+    absorbed: tuple[str, ...] = ()
     """merge_ids already absorbed, sorted."""
 
 
-class Sent(Struct, array_like=True, omit_defaults=True):
+class Sent(Struct, array_like=True, gc=False):
     """One action that left: for caps, gap, repeat and receipts."""
 
     action: bytes
@@ -125,7 +129,7 @@ _RETURNED = FLAGS["dropped"] | FLAGS["failed"]
 _SETTLED = _RETURNED | FLAGS["accepted"] | FLAGS["cancelled"]
 
 
-class Pending(Struct, array_like=True, omit_defaults=True):
+class Pending(Struct, array_like=True, gc=False):
     """A send that fell due and is deferred. It was recorded with ``reason``, ``rule``, ``until``."""
 
     fell_due: int
@@ -135,7 +139,7 @@ class Pending(Struct, array_like=True, omit_defaults=True):
     reason: str = ""
     """Empty: it has not been decided since it came (back) here."""
     rule: str = ""
-    blocks: list[str] = []
+    blocks: tuple[str, ...] = ()
     """The reasons of all its channels: what must change to wake it early."""
     retry: int = 0
     """A new catalog has it looked at again then; 0 = no."""
@@ -148,7 +152,7 @@ class Pending(Struct, array_like=True, omit_defaults=True):
         return min((one for one in (self.until, self.retry, self.expires_at) if one), default=0)
 
 
-class Hit(Struct, array_like=True, omit_defaults=True):
+class Hit(Struct, array_like=True, gc=False):
     """A match kept for ``best`` or for ``since: entry``."""
 
     step: str
@@ -159,7 +163,7 @@ class Hit(Struct, array_like=True, omit_defaults=True):
     cause: str = ""
 
 
-class Entry(Struct, array_like=True, omit_defaults=True):
+class Entry(Struct, array_like=True, gc=False):
     """One passage of the customer through a journey."""
 
     id: str
@@ -180,8 +184,8 @@ class Entry(Struct, array_like=True, omit_defaults=True):
     latest: dict[str, TraitValue] | None = None
     """None = ``entry``."""
     pending: Pending | None = None
-    hits: list[Hit] = []
-    interrupted: list[int] = []
+    hits: tuple[Hit, ...] = ()
+    interrupted: tuple[int, ...] = ()
     """Numbers of the interrupts that fired."""
     restarts: int = 0
     ends_at: int = 0
@@ -205,7 +209,7 @@ class Entry(Struct, array_like=True, omit_defaults=True):
         return self.wake != 0 or self.pending is not None
 
 
-class Past(Struct, array_like=True, omit_defaults=True):
+class Past(Struct, array_like=True, gc=False):
     """What remains of ended entries of one journey and key."""
 
     ended: int
@@ -218,7 +222,7 @@ class Past(Struct, array_like=True, omit_defaults=True):
     latest: dict[str, TraitValue] = {}
 
 
-class Customer(Struct, array_like=True, omit_defaults=True):
+class Customer(Struct, array_like=True, gc=False):
     """One customer's whole life."""
 
     due: int = 0
@@ -227,8 +231,8 @@ class Customer(Struct, array_like=True, omit_defaults=True):
     redirect: str = ""
     """The winner's id: this customer was merged away."""
     profile: Profile = msgspec.field(default_factory=Profile)
-    sends: list[Sent] = []
-    entries: list[Entry] = []
+    sends: tuple[Sent, ...] = ()
+    entries: tuple[Entry, ...] = ()
     """Live ones, oldest first."""
     past: dict[str, Past] = {}
     """By journey, or journey + 0x1F + key."""
@@ -244,7 +248,7 @@ class Customer(Struct, array_like=True, omit_defaults=True):
     """End of the latest arbitration window."""
     ever: dict[str, int] = {}
     """Message -> decided_at of its newest send that is no longer in ``sends``."""
-    merged: list[str] = []
+    merged: tuple[str, ...] = ()
     """Ids of customers who came together here, sorted, at most 64: so ``customer why`` finds what was
     decided for them before."""
     winner_seen: int = 0

@@ -161,7 +161,7 @@ def leave_wait(entry: Entry, step: Step) -> None:
     """Forget what was heard during one stay; what ``since: entry`` keeps outlasts it."""
     do = step.do
     if not isinstance(do, WaitFor) or do.since == "step":
-        entry.hits = [hit for hit in entry.hits if hit.step != step.id]
+        entry.hits = tuple(hit for hit in entry.hits if hit.step != step.id)
     entry.wake = 0
 
 

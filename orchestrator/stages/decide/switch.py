@@ -100,7 +100,7 @@ def _follow(turn: Turn, entry: Entry, former: Journey | None, live: Journey) -> 
 def _renumber(entry: Entry, former: Journey | None, live: Journey) -> None:
     """Carry over what is kept by the number of an interrupt or of a wait's pattern."""
     numbers = same_patterns(former.interrupts if former else None, live.interrupts, live)
-    entry.interrupted = sorted(numbers[one] for one in entry.interrupted if one in numbers)
+    entry.interrupted = tuple(sorted(numbers[one] for one in entry.interrupted if one in numbers))
     hits = []
     for hit in entry.hits:
         step = same_step(live, hit.step)
@@ -113,7 +113,7 @@ def _renumber(entry: Entry, former: Journey | None, live: Journey) -> None:
         if hit.pattern in numbers:
             hit.pattern = numbers[hit.pattern]
             hits.append(hit)
-    entry.hits = hits
+    entry.hits = tuple(hits)
 
 
 def _rename(turn: Turn, entry: Entry, live: Journey) -> None:

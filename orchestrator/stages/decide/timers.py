@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 
 def next_due(customer: Customer) -> int:
     """Return the earliest of all timers; 0 = none."""
-    instants = [*customer.absences.values(), *customer.scheduled.values()]
-    if customer.watch:
-        instants.append(customer.watch)
+    instants = [customer.watch, *customer.absences.values(), *customer.scheduled.values()]
     for entry in customer.entries:
-        instants += [one for one in (entry.wake, entry.ends_at, entry.watch) if one]
-        if entry.pending is not None and (due := entry.pending.due):
-            instants.append(due)
-    return min(instants) if instants else 0
+        instants += (entry.wake, entry.ends_at, entry.watch)
+        if entry.pending is not None:
+            instants.append(entry.pending.due)
+    return min(filter(None, instants), default=0)
 
 
 def due_names(timers: dict[str, int], now: int) -> list[str]:
@@ -79,7 +77,11 @@ def _live(turn: Turn, entry: Entry) -> bool:
 
 def end_overdue(turn: Turn) -> None:
     """End the entries whose life is over, and send on those whose wait is."""
-    if not any(_over(entry, turn.now) for entry in turn.customer.entries):
+    now = turn.now
+    for entry in turn.customer.entries:
+        if 0 < entry.ends_at <= now or 0 < entry.wake <= now:
+            break
+    else:
         return
     for entry in sorted(turn.customer.entries, key=lambda entry: entry.id):
         if 0 < entry.ends_at <= turn.now:
@@ -103,10 +105,6 @@ def end_overdue(turn: Turn) -> None:
                 go_on(turn, entry, step.then)
 
 
-def _over(entry: Entry, now: int) -> bool:
-    return 0 < entry.ends_at <= now or 0 < entry.wake <= now
-
-
 def _lost(turn: Turn, entry: Entry, wait: Wait) -> bool:
     """Whether the date that a wait follows has vanished or moved into the past."""
     due = deadline(turn, entry, wait)
@@ -117,19 +115,25 @@ def watch(turn: Turn) -> None:
     """Compute when time alone may next change a condition that somebody watches."""
     customer = turn.customer
     timed = _timed(turn.catalog)
-    instants: list[int | None] = []
-    if timed.lifecycle:
-        instants.append(lifecycle.next_change(turn.at(None), turn.catalog))
-    instants += [when.next_change(turn.at(None)) for when in timed.whens]
-    instants += [
-        past_goal_watch(turn, place, past)
-        for place, past in customer.past.items()
-        if past.goal_until > turn.now
-    ]
-    customer.watch = min((one for one in instants if one is not None), default=0)
+    if timed.lifecycle or timed.whens or customer.past:
+        customer.watch = _customer_watch(turn, timed)
+    else:
+        customer.watch = 0
     for entry in customer.entries:
         journey = turn.journey_of(entry)
         entry.watch = _entry_watch(turn, entry, journey) if journey and journey.timed else 0
+
+
+def _customer_watch(turn: Turn, timed: _Timed) -> int:
+    instants = [when.next_change(turn.at(None)) for when in timed.whens]
+    if timed.lifecycle:
+        instants.append(lifecycle.next_change(turn.at(None), turn.catalog))
+    instants += [
+        past_goal_watch(turn, place, past)
+        for place, past in turn.customer.past.items()
+        if past.goal_until > turn.now
+    ]
+    return min((one for one in instants if one is not None), default=0)
 
 
 class _Timed(NamedTuple):

@@ -31,10 +31,6 @@ COMPARE: Mapping[Comparison, Callable[[float, float], bool]] = {
 }
 
 
-_AS_KEPT = frozenset({"plain", "last", "first", "min", "max"})
-"""Kinds whose state is the value itself."""
-
-
 def count_key(type_: str, window_ms: int) -> str:
     """Return where ``count(type, window)`` is kept among the traits."""
     return f"#{type_}/{window_ms}"
@@ -68,13 +64,12 @@ def stored(profile: Profile, trait: Trait) -> TraitState:
 
 def read(trait: Trait, state: TraitState, now: int, calendar: Calendar) -> ExpressionValue:
     """Return the value of a stored trait (all kinds but ``expr``) at ``now``."""
-    kind = trait.kind
-    if kind in _AS_KEPT:
+    if trait.as_kept:
         value = (
             state.value if fits(state.value, trait.type) else fit(state.value, trait.type, calendar)
         )
         return trait.default if value is None else value
-    match kind:
+    match trait.kind:
         case "count" | "sum":
             return _number(_amount(trait, state, now), trait)
         case "up":

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.expressions.scope import Value as ExpressionValue
     from orchestrator.records import Event, Value
     from orchestrator.stages.catalog import Catalog, Trait
+    from orchestrator.stages.decide.concerns import Concern
     from orchestrator.stages.decide.state import Customer
 
 MOST_OPEN = 256
@@ -39,21 +40,30 @@ def apply_event(
     the event (``set_event``) and ``now``.
     """
     concern = concern_of(catalog, event.type)
-    if concern is None:
-        return set()
-    at = event_time(event, now)
+    return learn(customer, concern, event.type, event_time(event, now), now, catalog, scope)
+
+
+def learn(
+    customer: Customer,
+    concern: Concern,
+    type_: str,
+    at: int,
+    now: int,
+    catalog: Catalog,
+    scope: CustomerScope,
+) -> set[str]:
+    """Do what ``apply_event`` does, with what is known already: ``at`` = when it happened."""
     changed: set[str] = set()
     if concern.updates:
         changed = _update(customer, scope, at, catalog)
     for trait in concern.traits:
         if trait.condition is not None and not trait.condition.holds(scope):
             continue
-        state = stored(customer.profile, trait)
-        if state is NEVER_SEEN:
-            state = TraitState()
-        if _feed(trait, state, event.type, at, now, scope):
+        known = stored(customer.profile, trait)
+        state = TraitState() if known is NEVER_SEEN else known
+        if _feed(trait, state, type_, at, now, scope):
             changed.add(trait.name)
-        if state != NEVER_SEEN:
+        if known is NEVER_SEEN and state != NEVER_SEEN:
             customer.profile.traits[trait.name] = state
     if concern.trackers:
         changed |= _track(customer, concern.trackers, at, now)
@@ -206,7 +216,7 @@ def _up(trait: Trait, state: TraitState, type_: str, at: int, scope: CustomerSco
     place = find(state, key)
     if place is None:
         return False
-    del state.open[place], state.hits[place]
+    _drop(state, place)
     return True
 
 
@@ -238,7 +248,7 @@ def sight(state: TraitState, value: Value, at: int, limit: int) -> bool:
     if former is not None:
         if at <= state.hits[former]:
             return False
-        del state.open[former], state.hits[former]
+        _drop(state, former)
     place = bisect_left(state.hits, at)
     while (
         place < len(state.hits)
@@ -246,13 +256,18 @@ def sight(state: TraitState, value: Value, at: int, limit: int) -> bool:
         and order(state.open[place]) < order(value)
     ):
         place += 1
-    state.open.insert(place, value)
-    state.hits.insert(place, at)
+    state.open = windows.inserted(state.open, place, value)
+    state.hits = windows.inserted(state.hits, place, at)
     gone = surplus(state, limit)
     if gone:
-        del state.open[:gone], state.hits[:gone]
+        state.open, state.hits = state.open[gone:], state.hits[gone:]
         return place >= gone or gone > 1
     return former is None
+
+
+def _drop(state: TraitState, place: int) -> None:
+    state.open = (*state.open[:place], *state.open[place + 1 :])
+    state.hits = (*state.hits[:place], *state.hits[place + 1 :])
 
 
 # ----------------------------------------------------------------- what live expressions ask

@@ -43,13 +43,15 @@ def _is_large(customer: Customer) -> bool:
 
 
 def _may_be_large(customer: Customer) -> bool:
+    ids = customer.profile.seen
     return (
         len(customer.sends) > history.KEPT
         or len(customer.entries) > _MOST_ENTRIES
         or len(customer.past) > _MOST_PAST
-        or len(customer.profile.seen) > _MOST_IDS * seen.ID_BYTES
+        or len(ids) > _MOST_IDS * seen.ID_BYTES
         # Values of traits: measured at one event of 32, which the log alone chooses.
-        or customer.profile.seen[-1:] < bytes([_SOMETIMES])
+        or not ids
+        or ids[-1] < _SOMETIMES
     )
 
 
@@ -104,7 +106,7 @@ def _values(customer: Customer, now: int, catalog: Catalog) -> None:
         state_ = customer.profile.traits.get(trait.name)
         if trait.kind == "set" and state_ is not None:
             gone = bounds.surplus(state_, trait.limit, _SET_BYTES)
-            del state_.open[:gone], state_.hits[:gone]
+            state_.open, state_.hits = state_.open[gone:], state_.hits[gone:]
 
 
 def _contexts(customer: Customer, now: int, catalog: Catalog) -> None:

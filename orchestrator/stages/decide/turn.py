@@ -101,7 +101,8 @@ class Turn:
     @property
     def calendar(self) -> Calendar:
         """The calendar of the customer's zone as it is now."""
-        return self.scope.calendar
+        scope = self.scope
+        return scope.known_calendar or scope.calendar
 
     def journey_of(self, entry: Entry) -> Journey | None:
         """Return the definition that governs an entry."""

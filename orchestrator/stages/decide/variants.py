@@ -39,6 +39,8 @@ class Variant:
     message: Message | None
     channel: Channel | None
     option: Option | None = None
+    expires_at: int = 0
+    """When the message is no longer worth sending; known once the send has fallen due."""
     block: Block | None = None
 
     @property

@@ -48,11 +48,11 @@ def park(turn: Turn, entry: Entry, step: Step, wait: WaitFor) -> int | None:
     The event that moved the entry here does not count; a condition that is true already does, and
     with ``since: entry`` so does what happened before.
     """
-    entry.hits = [
+    entry.hits = tuple(
         hit
         for hit in entry.hits
         if hit.step != step.id or (wait.since == "entry" and hit.cause != short(turn.cause))
-    ]
+    )
     entry.restarts = 0
     entry.wake = turn.calendar.add(entry.arrived, wait.timeout)
     return observe(turn, entry, step, wait)
@@ -131,4 +131,4 @@ def _store(entry: Entry, hit: Hit) -> None:
     for known in entry.hits:
         if known.step == hit.step and known.pattern == hit.pattern:
             return
-    entry.hits.append(hit)
+    entry.hits = (*entry.hits, hit)

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from functools import reduce
 from itertools import accumulate
 from operator import add as plus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.stages.decide.values import add
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from orchestrator.stages.decide.state import TraitState
 
+T = TypeVar("T")
 EXACT = 256
 BUCKETS = 64
 
@@ -29,14 +30,17 @@ def add_hit(state: TraitState, at: int, amount: float | None, window_ms: int, no
 
     Here, and only here, hits that left the window are dropped: a moment that the log gives.
     """
-    _drop_left(state, now - window_ms)
-    if at <= now - window_ms:
+    edge = now - window_ms
+    if state.older or (state.hits and state.hits[0] <= edge):
+        _drop_left(state, edge)
+    if at <= edge:
         return False
     place = bisect_right(state.hits, at)
-    state.hits.insert(place, at)
+    state.hits = inserted(state.hits, place, at)
     if amount is not None:
-        state.amounts.insert(place, amount)
-    overflow(state, window_ms)
+        state.amounts = inserted(state.amounts, place, amount)
+    if len(state.hits) > EXACT:
+        overflow(state, window_ms)
     return True
 
 
@@ -49,24 +53,33 @@ def overflow(state: TraitState, window_ms: int, exact: int = EXACT) -> None:
     for index in range(surplus):
         amount = state.amounts[index] if state.amounts else 1
         _add_to_bucket(state, (state.hits[index] // width + 1) * width, amount)
-    del state.hits[:surplus], state.amounts[:surplus]
-    del state.older[:-BUCKETS], state.older_amounts[:-BUCKETS]
+    state.hits, state.amounts = state.hits[surplus:], state.amounts[surplus:]
+    state.older, state.older_amounts = state.older[-BUCKETS:], state.older_amounts[-BUCKETS:]
 
 
 def _add_to_bucket(state: TraitState, end: int, amount: float) -> None:
     place = bisect_left(state.older, end)
     if place < len(state.older) and state.older[place] == end:
-        state.older_amounts[place] = add(state.older_amounts[place], amount)
+        amounts = state.older_amounts
+        total_ = add(amounts[place], amount)
+        state.older_amounts = (*amounts[:place], total_, *amounts[place + 1 :])
     else:
-        state.older.insert(place, end)
-        state.older_amounts.insert(place, amount)
+        state.older = inserted(state.older, place, end)
+        state.older_amounts = inserted(state.older_amounts, place, amount)
 
 
 def _drop_left(state: TraitState, edge: int) -> None:
-    gone = bisect_right(state.hits, edge)
-    del state.hits[:gone], state.amounts[:gone]
-    gone = bisect_right(state.older, edge)
-    del state.older[:gone], state.older_amounts[:gone]
+    if gone := bisect_right(state.hits, edge):
+        state.hits, state.amounts = state.hits[gone:], state.amounts[gone:]
+    if gone := bisect_right(state.older, edge):
+        state.older, state.older_amounts = state.older[gone:], state.older_amounts[gone:]
+
+
+def inserted(items: tuple[T, ...], place: int, item: T) -> tuple[T, ...]:
+    """Return the items with one more at ``place``."""
+    if place == len(items):
+        return (*items, item)
+    return (*items[:place], item, *items[place:])
 
 
 def total(state: TraitState, window_ms: int, now: int) -> float:

@@ -196,7 +196,7 @@ def c_profile(**more):
     traits = {f"t{n}": TraitState(hits=hits, amounts=[1.5] * 256) for n in range(6)}
     return Profile(
         traits=traits,
-        consent=[[Statement("email", "news", True, NOW)]],
+        consent=((Statement("email", "news", True, NOW),),),
         seen=bytes(8 * 1000),
         seen_at=bytes(6 * 1000),
         **more,
@@ -345,7 +345,7 @@ def test_a_text_beyond_a_kilobyte_is_no_value_for_a_trait(world, define):
         w.tell("item.bought", sku=text)
     traits = w.state.profile.traits
     assert traits["name"].value == traits["latest"].value == "x" * 1_024
-    assert traits["texts"].open == traits["open"].open == ["x" * 1_024]
+    assert traits["texts"].open == traits["open"].open == ("x" * 1_024,)
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 300)), max_size=150), st.data())

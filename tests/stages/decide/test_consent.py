@@ -199,7 +199,7 @@ def test_only_what_can_decide_is_kept_in_whatever_order(statements, random):
     for statement in statements:
         consent.state(shuffled, statement)
     assert profile == shuffled
-    untidy = Profile(consent=[statements] if statements else [])
+    untidy = Profile(consent=(tuple(statements),) if statements else ())
     for scope in SCOPES:
         kept, all_of_them = (consent.deciding(one, *scope) for one in (profile, untidy))
         assert (kept is None) == (all_of_them is None)
@@ -215,7 +215,7 @@ def test_after_a_merge_revoked_wins_and_a_newer_word_wins_over_all(lists, newer)
         verdicts = [
             found.granted
             for one in lists
-            if (found := consent.deciding(Profile(consent=[one]), *scope)) is not None
+            if (found := consent.deciding(Profile(consent=(tuple(one),)), *scope)) is not None
         ]
         found = consent.deciding(profile, *scope)
         assert (found and found.granted) == (all(verdicts) if verdicts else None)
@@ -241,7 +241,7 @@ def test_statements_without_end_are_bounded_and_err_on_the_side_of_silence():
     assert len(customer.profile.consent[0]) == consent.MOST_STATEMENTS
     assert verdict(customer, channel="c99")[0] is False
     apply(customer, "consent.revoked", at=170, channel="one-more")
-    assert customer.profile.consent == [[Statement("", "", False, 170)]]
+    assert customer.profile.consent == ((Statement("", "", False, 170),),)
     apply(customer, "consent.granted", at=171, channel="email")
     assert verdict(customer) == (True, "granted")
 
@@ -252,7 +252,7 @@ def test_a_name_that_no_channel_can_have_grants_nothing_and_revokes_all(type_):
     with pytest.raises(InputError, match="must be a name"):
         apply(customer, "consent.granted", channel="x" * 64)
     apply(customer, type_, channel="x" * 64)
-    assert customer.profile.consent == [[Statement("", "", False, NOW)]]
+    assert customer.profile.consent == ((Statement("", "", False, NOW),),)
 
 
 def test_bounces_of_channels_that_there_are_not_are_nothing():
@@ -263,10 +263,9 @@ def test_bounces_of_channels_that_there_are_not_are_nothing():
 
 def test_of_many_merged_customers_the_oldest_words_keep_their_revocations():
     """Sixteen lists at most; what somebody revoked long ago stays revoked, what he granted is unknown."""
-    lists = [[Statement("email", "news", number % 2 == 0, number)] for number in range(30)]
+    lists = [(Statement("email", "news", number % 2 == 0, number),) for number in range(30)]
     united = consent.unite(lists)
     assert len(united) == consent.MOST_LISTS
-    assert [Statement("email", "news", False, 13)] in united
-    assert consent.unite([[Statement("push", "", True, n)] for n in range(30)]) == [
-        [Statement("push", "", True, n)] for n in range(15, 30)
-    ]
+    assert (Statement("email", "news", False, 13),) in united
+    granted = [(Statement("push", "", True, n),) for n in range(30)]
+    assert consent.unite(granted) == tuple(granted[15:])

@@ -63,7 +63,7 @@ def test_an_entry_whose_definition_is_gone_ends_when_it_is_touched(world, define
     else:
         lines = w.pass_time("P3D")
         assert lines[-1] == "exited j not_live"
-    assert w.state.entries == []
+    assert w.state.entries == ()
 
 
 def test_what_asks_for_a_gone_definition_gets_no_answer(world, define):
@@ -175,7 +175,7 @@ def test_what_raised_costs_its_entry_and_its_pending_send(world, define):
     state = w.state
     emits = w.harness.stage.give_up("anna", state, state.due, w.harness.catalog)
     assert [one.record.outcome for one in emits if one.topic == "decisions"] == ["cancelled", "exited"]  # fmt: skip
-    assert (state.entries, state.due) == ([], 0)
+    assert (state.entries, state.due) == ((), 0)
 
 
 # --------------------------------------------------------------------------------- keys

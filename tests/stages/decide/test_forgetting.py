@@ -78,7 +78,7 @@ def test_one_who_was_merged_sends_the_order_on(world, define):
     w = world(define.catalog())
     w.tell("x.done", customer="anon:1")
     merge(w, "anon:1", "anna")
-    assert w.state.merged == ["anon:1"]
+    assert w.state.merged == ("anon:1",)
     before = len(w.emitted)
     forget(w, "anon:1")
     (emit,) = w.emitted[before:]
@@ -153,6 +153,7 @@ def test_the_better_rank_lives_on_also_behind_a_redirect(world, define):
 
 
 def test_names_are_remembered_to_a_limit():
-    into, other = Customer(merged=["b"]), Customer(merged=[f"x{n:03}" for n in range(MAX_MERGED)])
+    into = Customer(merged=("b",))
+    other = Customer(merged=tuple(f"x{n:03}" for n in range(MAX_MERGED)))
     note(into, other, "a")
-    assert into.merged == ["a", "b", *other.merged][:MAX_MERGED]
+    assert into.merged == ("a", "b", *other.merged)[:MAX_MERGED]

@@ -185,7 +185,7 @@ def test_a_circle_of_merges_meets_at_its_first_in_rank(world, define, names, ord
     states = w.harness.states
     (home,) = [name for name in names if not states[name].redirect]
     assert home == min(names, key=lambda name: (name.startswith("anon:"), name))
-    assert states[home].profile.absorbed == sorted(names)
+    assert states[home].profile.absorbed == tuple(sorted(names))
     assert len(states[home].entries) == 1
 
 

@@ -20,16 +20,16 @@ from orchestrator.stages.decide.state import (
 PROFILE = Profile(
     traits={
         "a": TraitState(value="x", at=5),
-        "c": TraitState(hits=[1, 2], amounts=[1, 2.5], older=[1], older_amounts=[3]),
-        "s": TraitState(open=[True, "v"], hits=[1, 2]),
+        "c": TraitState(hits=(1, 2), amounts=(1, 2.5), older=(1,), older_amounts=(3,)),
+        "s": TraitState(open=(True, "v"), hits=(1, 2)),
     },
-    consent=[[Statement("email", "", True, 7)]],
-    unusable={"email": [b"12345678"]},
+    consent=((Statement("email", "", True, 7),),),
+    unusable={"email": (b"12345678",)},
     lifecycle="new",
     seen=b"12345678",
     seen_at=b"123456",
     holdout={"s": 7},
-    absorbed=["m"],
+    absorbed=("m",),
 )
 GOLDEN = (
     "98"  # eight fields
@@ -59,7 +59,7 @@ CUSTOMER = Customer(
     catalog=2,
     first_seen=1,
     redirect="",
-    sends=[
+    sends=(
         Sent(
             action=b"a" * 16,
             message="m",
@@ -73,9 +73,9 @@ CUSTOMER = Customer(
             journey="j",
             pass_=2,
             fell_due=4,
-        )
-    ],
-    entries=[
+        ),
+    ),
+    entries=(
         Entry(
             id="65" * 16,
             journey="j",
@@ -96,20 +96,20 @@ CUSTOMER = Customer(
                 expires_at=9,
                 reason="cap",
                 rule="r",
-                blocks=["cap"],
+                blocks=("cap",),
                 retry=7,
                 way=3,
             ),
-            hits=[Hit(step="w", pattern=1, at=6, properties={"z": True}, cause="d")],
-            interrupted=[0],
+            hits=(Hit(step="w", pattern=1, at=6, properties={"z": True}, cause="d"),),
+            interrupted=(0,),
             restarts=3,
             ends_at=99,
             watch=11,
             after="say",
             trace="t",
             moving=True,
-        )
-    ],
+        ),
+    ),
     past={
         "j": Past(
             ended=3, entry_id="66" * 16, goal_until=70, version="v", entry={"x": 1}, latest={"y": 2}
@@ -121,7 +121,7 @@ CUSTOMER = Customer(
     scheduled={"s": 14},
     contest=15,
     ever={"m": 2},
-    merged=["z"],
+    merged=("z",),
     winner_seen=16,
     silences={"q": 17},
 )
@@ -142,7 +142,7 @@ def test_golden_bytes_of_a_whole_customer():
     assert states.encode(CUSTOMER).hex() == GOLDEN_CUSTOMER
     assert states.decode(bytes.fromhex(GOLDEN_CUSTOMER)) == CUSTOMER
     shorter = "019e" + GOLDEN_CUSTOMER[8:-16]
-    replaced = msgspec.structs.replace(CUSTOMER, merged=[], winner_seen=0, silences={})
+    replaced = msgspec.structs.replace(CUSTOMER, merged=(), winner_seen=0, silences={})
     assert states.decode(bytes.fromhex(shorter)) == replaced
     assert states.decode(b"\x01\x90") == Customer()
 
