@@ -52,10 +52,10 @@ def next_change(
     value = current(state, now, half_life_ms)
     if not bound or not value or (bound < 0) != (value < 0) or abs(bound) > abs(value):
         return None
-    # Signs are compared above, not by a quotient: one of a tiny bound rounds to -0.0 or overflows.
-    half_lives = log2(abs(value) / abs(bound))
+    # Never by a quotient: one of a tiny bound rounds to -0.0 or overflows.
+    half_lives = log2(abs(value)) - log2(abs(bound))
     end = state.at + _MOST_HALF_LIVES * half_life_ms
-    guess = end if half_lives > _MOST_HALF_LIVES else min(now + int(half_lives * half_life_ms), end)
+    guess = min(now + int(half_lives * half_life_ms), end)
     before = truth(value)
     size = abs(bound)
     reached = _first(lambda at: abs(current(state, at, half_life_ms)) <= size, now, guess)

@@ -1,7 +1,7 @@
 """One customer's world: what expressions read, and the exact instant at which time changes it."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.expressions import ANYTHING, Environment, Scope, compile_expression
@@ -204,6 +204,7 @@ COMPARISONS = st.sampled_from(sorted(COMPARE))
     st.integers(-300_000, 10 * DAY),
     COMPARISONS,
 )
+@example(-1.0, -1.3215162396204003e-273, 1000, -93_516, "<")  # late: it has grown back, far
 @settings(max_examples=400, deadline=None)
 def test_a_score_crosses_exactly(value, bound, half_life, age, comparison):
     """The truth changes at the instant given, not a millisecond before, and never otherwise."""
