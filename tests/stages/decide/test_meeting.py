@@ -129,7 +129,7 @@ def test_follow_from_a_version_that_is_lost_keeps_the_numbers_that_exist(world, 
     w.tell("cart.filled")
     w.apply(after)
     (entry,) = w.state.entries
-    assert entry.interrupted == [0]
+    assert entry.interrupted == (0,)
     assert [(hit.step, hit.pattern) for hit in entry.hits] == [("one", 0)]
 
 
