@@ -153,7 +153,8 @@ def test_what_holds_no_record_is_to_be_sent_again(stack, tmp_path):
     post(stack, "/v1/batch", b"{nonsense", Authorization=f"Bearer {WRITE_KEY}")
     file = tmp_path / "day.ndjson"
     file.write_text("{nonsense\n")
-    stack.run("load", str(file), "--source", "till")
+    code, _, err = call(stack, "load", str(file), "--source", "till")
+    assert code == 1, err  # there is something to look at
     for stage, cause in (("collect", "bad_message"), ("load", "bad_line")):
         [letter] = [one for one in letters(stack, stage) if one["cause"] == cause]
         shown = result(stack, "dlq", "show", letter["letter"])
