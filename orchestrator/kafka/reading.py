@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -20,6 +21,7 @@ SILENT_S: Final = 30.0
 """So long nothing may come before the broker counts as away."""
 BATCH: Final = 5_000
 POLL_S: Final = 0.05
+KNOCK_S: Final = 0.05
 
 
 class PartitionReader:
@@ -64,6 +66,10 @@ class PartitionReader:
             raise
 
     def _check(self, topic: str, partition: int) -> None:
+        # A new client that is asked for metadata looks every 50 ms whether it is connected; asked for
+        # offsets it hears of it. What they are, or why there are none, is not the question here.
+        with suppress(KafkaException):
+            self._consumer.get_watermark_offsets(self._at, timeout=KNOCK_S, cached=False)
         # Asked first: a consumer tells its error callback, not its caller, of a missing topic.
         answer = self._door.metadata(
             self._consumer, f"{topic} cannot be read", SILENT_S, topic=topic
@@ -122,7 +128,7 @@ class PartitionReader:
         while not self._ahead and (not self._done if end is None else self._end < end):
             if time.monotonic() > deadline:
                 raise BrokerUnavailable(self._away)
-            for message in self._consumer.consume(BATCH, POLL_S):
+            for message in fetched(self._consumer, BATCH, POLL_S):
                 deadline = time.monotonic() + SILENT_S
                 error, offset = message.error(), message.offset() or 0
                 if error is None:
@@ -133,6 +139,15 @@ class PartitionReader:
                 elif error.fatal():
                     raise BrokerUnavailable(f"{self._away}: {error.str()}")
             self._ahead.reverse()
+
+
+def fetched(consumer: Consumer, most: int, seconds: float) -> list[Message]:
+    """Return what a consumer has fetched, at most ``most`` messages; waits for the first one only.
+
+    ``consume`` alone takes its full time unless it gets all that it was asked for.
+    """
+    first = consumer.poll(seconds)
+    return [] if first is None else [first, *consumer.consume(most - 1, 0)]
 
 
 def headers_of(message: Message) -> tuple[tuple[str, bytes], ...]:

@@ -31,6 +31,7 @@ from orchestrator.codec import Codec, headers_for
 from orchestrator.errors import FencedError, TransactionFailed
 from orchestrator.kafka.clients import consumer_config, producer_config
 from orchestrator.kafka.decoding import decode_blocking
+from orchestrator.kafka.reading import fetched
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import Delivery, DeliveryState
 from orchestrator.settings import Settings
@@ -276,7 +277,14 @@ class Ledger:
         here = TopicPartition(self._topic, self._partition)
         # Not the member's own client: that one does not answer while it is being assigned.
         reader = Consumer(
-            consumer_config(self._settings, self._group, **{"enable.partition.eof": True})
+            consumer_config(
+                self._settings,
+                self._group,
+                **{
+                    "enable.partition.eof": True,
+                    "fetch.wait.max.ms": 20,  # the end is told after so long, not after 500
+                },
+            )
         )
         try:
             first, end = reader.get_watermark_offsets(here, timeout=_METADATA_S)
@@ -294,7 +302,7 @@ class Ledger:
         done = False
         while not done and not self._stopped.is_set():
             lines: list[tuple[bytes, Delivery | None]] = []
-            for message in reader.consume(_BATCH, _POLL_S):
+            for message in fetched(reader, _BATCH, _POLL_S):
                 if error := message.error():
                     # A position stops before markers: only the end of the partition is the end.
                     if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name

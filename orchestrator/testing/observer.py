@@ -24,7 +24,7 @@ PATIENCE_S: Final = 60.0
 
 FOLLOWED: Final = frozenset({"timeline", "decisions", "actions"})
 _BATCH: Final = 500
-_POLL_S: Final = 0.2
+_POLL_S: Final = 0.05
 
 
 class Observer:

@@ -26,10 +26,12 @@ from orchestrator.codec.opening import open_codec  # noqa: E402
 from orchestrator.engine import meta as metas  # noqa: E402
 from orchestrator.engine.simulated import SimulatedRecord  # noqa: E402
 from orchestrator.kafka.clients import admin_config, consumer_config, producer_config  # noqa: E402
+from orchestrator.kafka.reading import fetched  # noqa: E402
 from orchestrator.kafka.topics import Topology  # noqa: E402
 from orchestrator.records import CatalogSwitch, Event  # noqa: E402
 from orchestrator.settings import Settings, load_settings  # noqa: E402
 from orchestrator.testing.ports import free_ports  # noqa: E402
+from tests.ends import ENDS_AT_ONCE, LOOK_S  # noqa: E402
 
 PATIENCE_S = 90.0
 """For what must come, on a busy machine; never a measure of speed."""
@@ -211,7 +213,8 @@ class Lab:
             consumer_config(
                 self.settings,
                 "lab",
-                **{"enable.partition.eof": True, "isolation.level": isolation},
+                **ENDS_AT_ONCE,
+                **{"isolation.level": isolation},
             )
         )
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
@@ -219,7 +222,7 @@ class Lab:
         found: dict[int, list] = {p: [] for p in partitions}
         at_end: set[int] = set()
         while len(at_end) < len(partitions):
-            for message in consumer.consume(10_000, 0.5):
+            for message in fetched(consumer, 10_000, LOOK_S):
                 if message.error() is None:
                     found[message.partition()].append(
                         SimulatedRecord(

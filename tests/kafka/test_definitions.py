@@ -22,6 +22,7 @@ from orchestrator.records import CatalogSwitch, Definition
 from orchestrator.settings import load_settings
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.registry import Registry
+from tests.ends import ENDS_AT_ONCE
 
 pytestmark = pytest.mark.kafka
 WAIT_S = 20
@@ -68,7 +69,7 @@ def codec(settings):
 
 def read(settings, topic: str, partition: int):
     """Every committed message of a partition."""
-    consumer = Consumer(consumer_config(settings, "test", **{"enable.partition.eof": True}))
+    consumer = Consumer(consumer_config(settings, "test", **ENDS_AT_ONCE))
     consumer.assign([TopicPartition(topic, partition, 0)])
     messages = []
     while True:

@@ -15,11 +15,13 @@ from orchestrator.codec import Codec, open_codec
 from orchestrator.ids import make_id
 from orchestrator.kafka.clients import consumer_config, producer_config
 from orchestrator.kafka.publishing import CatalogPublisher
+from orchestrator.kafka.reading import fetched
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import Action, CatalogSwitch, Definition
 from orchestrator.settings import Settings, load_settings
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.registry import Registry
+from tests.ends import ENDS_AT_ONCE, LOOK_S
 
 HOUR = 3_600_000
 WELCOME = {
@@ -101,14 +103,12 @@ class Deployment:
 
     def read(self, topic: str) -> list[Message]:
         """Return all committed records of a topic, by partition and offset."""
-        consumer = Consumer(
-            consumer_config(self.settings, "test-reader", **{"enable.partition.eof": True})
-        )
+        consumer = Consumer(consumer_config(self.settings, "test-reader", **ENDS_AT_ONCE))
         partitions = consumer.list_topics(topic).topics[topic].partitions
         consumer.assign([TopicPartition(topic, one, 0) for one in partitions])
         found, ended = [], set()
         while len(ended) < len(partitions):
-            for message in consumer.consume(1000, 0.5):
+            for message in fetched(consumer, 1000, LOOK_S):
                 if error := message.error():
                     assert error.code() == KafkaError._PARTITION_EOF
                     ended.add(message.partition())

@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 from orchestrator.codec import Codec, open_codec
 from orchestrator.kafka.clients import consumer_config, producer_config
 from orchestrator.kafka.publishing import CatalogPublisher
+from orchestrator.kafka.reading import fetched
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import CatalogSwitch, Definition, Event, Inbox, InboxMessage
 from orchestrator.settings import Settings, load_settings
@@ -28,6 +29,7 @@ from orchestrator.sources.collector import serve
 from orchestrator.sources.tokens import inbox_token
 from orchestrator.testing.broker import Broker
 from orchestrator.testing.registry import Registry
+from tests.ends import ENDS_AT_ONCE, LOOK_S
 
 pytestmark = pytest.mark.kafka
 
@@ -54,16 +56,14 @@ class Site:
             return answer.status, await answer.json()
 
     def read(self, logical: Any) -> list[Message]:
-        consumer = Consumer(
-            consumer_config(self.settings, "test-reader", **{"enable.partition.eof": True})
-        )
+        consumer = Consumer(consumer_config(self.settings, "test-reader", **ENDS_AT_ONCE))
         topic = self.topology.name(logical)
         count = self.topology.partitions(logical)
         consumer.assign([TopicPartition(topic, one, 0) for one in range(count)])
         found: list[Message] = []
         ended = set()
         while len(ended) < count:
-            for message in consumer.consume(1000, 0.5):
+            for message in fetched(consumer, 1000, LOOK_S):
                 if error := message.error():
                     assert error.code() == KafkaError._PARTITION_EOF
                     ended.add(message.partition())

@@ -16,6 +16,7 @@ from pyarrow import parquet
 from orchestrator.codec import open_codec
 from orchestrator.errors import UsageError
 from orchestrator.kafka.clients import consumer_config
+from orchestrator.kafka.reading import fetched
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import Event
 from orchestrator.settings import Settings, load_settings
@@ -25,6 +26,7 @@ from orchestrator.sources.inputs import BrokenFile, CanonicalFile
 from orchestrator.sources.load import Loader, Summary, prepare
 from orchestrator.sources.mappings import Mapper
 from orchestrator.sources.mappings.files import MappedFile
+from tests.ends import ENDS_AT_ONCE, LOOK_S
 
 pytestmark = pytest.mark.kafka
 KINDS = IdentityKinds("household_id", ("email",))
@@ -47,14 +49,14 @@ class Silent:
 
 
 def read(settings: Settings, logical: Any) -> list[Message]:
-    consumer = Consumer(consumer_config(settings, "reader", **{"enable.partition.eof": True}))
+    consumer = Consumer(consumer_config(settings, "reader", **ENDS_AT_ONCE))
     topology = Topology(settings)
     count = topology.partitions(logical)
     consumer.assign([TopicPartition(topology.name(logical), one, 0) for one in range(count)])
     found: list[Message] = []
     ended = set()
     while len(ended) < count:
-        for message in consumer.consume(1000, 0.5):
+        for message in fetched(consumer, 1000, LOOK_S):
             if error := message.error():
                 assert error.code() == KafkaError._PARTITION_EOF
                 ended.add(message.partition())

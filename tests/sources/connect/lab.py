@@ -17,11 +17,13 @@ from orchestrator.codec import open_codec
 from orchestrator.journeys import check_source_file
 from orchestrator.kafka.clients import admin_config, consumer_config, producer_config
 from orchestrator.kafka.publishing import CatalogPublisher
+from orchestrator.kafka.reading import fetched
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import CatalogSwitch, Definition, Event
 from orchestrator.settings import Settings
 from orchestrator.sources.connect.connector import run
 from orchestrator.sources.connect.reader import group_of
+from tests.ends import ENDS_AT_ONCE, LOOK_S
 
 PROFILE = '{"identities":{"also":["email"],"primary":"user_id"}}'
 DEADLINE_S = 120.0
@@ -91,15 +93,13 @@ class Lab:
 
     def read(self, topic: str) -> list[Message]:
         """What a topic holds now, partition by partition."""
-        consumer = Consumer(
-            consumer_config(self.settings, "test-reader", **{"enable.partition.eof": True})
-        )
+        consumer = Consumer(consumer_config(self.settings, "test-reader", **ENDS_AT_ONCE))
         count = len(consumer.list_topics(topic, 30).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, one, 0) for one in range(count)])
         found: list[Message] = []
         ended = set()
         while len(ended) < count:
-            for message in consumer.consume(1000, 0.2):
+            for message in fetched(consumer, 1000, LOOK_S):
                 if error := message.error():
                     assert error.code() == KafkaError._PARTITION_EOF
                     ended.add(message.partition())
