@@ -22,6 +22,8 @@ SILENT_S: Final = 30.0
 BATCH: Final = 5_000
 POLL_S: Final = 0.05
 KNOCK_S: Final = 0.05
+ELECTING: Final = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+"""A partition has no leader for a moment: answers that end by themselves, and may come at once."""
 
 
 class PartitionReader:
@@ -92,13 +94,17 @@ class PartitionReader:
         Raises:
             BrokerUnavailable: No answer.
         """
-        try:
-            first, end = self._consumer.get_watermark_offsets(
-                self._at, timeout=SILENT_S, cached=False
-            )
-        except KafkaException as silence:
-            raise BrokerUnavailable(f"{self._away}: {silence.args[0].str()}") from silence
-        return first, end
+        deadline = time.monotonic() + SILENT_S
+        while True:
+            try:
+                return self._consumer.get_watermark_offsets(
+                    self._at, timeout=SILENT_S, cached=False
+                )
+            except KafkaException as failure:
+                error = failure.args[0]
+                if error.code() not in ELECTING or time.monotonic() > deadline:
+                    raise BrokerUnavailable(f"{self._away}: {error.str()}") from failure
+                time.sleep(POLL_S)
 
     def read(self, end: int | None = None) -> Iterator[Message]:
         """Yield what lies in front of offset ``end``; None: all that is committed by now.

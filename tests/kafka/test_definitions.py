@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from orchestrator.codec import open_codec
 from orchestrator.errors import (
@@ -17,6 +17,7 @@ from orchestrator.errors import (
 from orchestrator.kafka.clients import consumer_config, producer_config
 from orchestrator.kafka.definitions import DefinitionStore, read_catalog, read_definitions
 from orchestrator.kafka.publishing import SWITCHED, WRITES, CatalogPublisher
+from orchestrator.kafka.reading import PartitionReader
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import CatalogSwitch, Definition
 from orchestrator.settings import load_settings
@@ -163,6 +164,34 @@ def test_foreign_bytes_on_the_definitions_topic_hide_nothing(settings, codec):
     assert read_definitions(settings, codec).by_hash.keys() == {"h1"}
     with DefinitionStore(settings, codec) as store:
         store.wait_for(["h1"], WAIT_S)
+
+
+def test_a_partition_between_two_leaders_is_waited_for(settings, monkeypatch):
+    """An election takes moments; only a cluster that stays without an answer is away."""
+    topology = Topology(settings)
+    topology.apply()
+
+    class Electing:
+        """A client that is told so, at first."""
+
+        def __init__(self, client, times: int) -> None:
+            self.client, self.times = client, times
+
+        def get_watermark_offsets(self, *where, **how):
+            self.times -= 1
+            if self.times >= 0:
+                raise KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))
+            return self.client.get_watermark_offsets(*where, **how)
+
+    with PartitionReader(settings, topology.name("events"), 0) as reader:
+        client = reader._consumer
+        reader._consumer = Electing(client, 3)
+        assert reader.bounds() == (0, 0)
+        monkeypatch.setattr("orchestrator.kafka.reading.SILENT_S", 0.1)
+        reader._consumer = Electing(client, 1_000_000)
+        with pytest.raises(BrokerUnavailable, match="cannot be read from Kafka"):
+            reader.bounds()
+        reader._consumer = client
 
 
 def test_a_missing_topic_is_named_with_its_remedy(settings):
