@@ -227,7 +227,7 @@ class Cluster:
         for worker in self.workers:
             if not worker.alive or worker.frozen:
                 return False
-            for task, core in worker.engine.running().items() if hasattr(worker, "engine") else ():
+            for task, core in worker.running().items():
                 if task.partition not in worker.owned:
                     return False
                 log = self.broker.logs[SOURCE, task.partition]
@@ -268,6 +268,6 @@ class Cluster:
         return next(
             worker.disk.stores[task]
             for worker in self.workers
-            for task in worker.engine.running()
+            for task in worker.running()
             if task.partition == partition
         )

@@ -174,6 +174,7 @@ class Worker:
         self.cluster, self.number = cluster, number
         self.disk = Disk(cluster, cluster.rnd.choice([0, 0, 3]))
         self.loop: SimLoop | None = None
+        self.engine: Engine | None = None
         self.owned: set[int] = set()
         self.generation = -1
         self.joined = -1
@@ -192,9 +193,13 @@ class Worker:
     def frozen(self) -> bool:
         return self.cluster._now < self.frozen_until
 
+    def running(self):
+        """Return its tasks that take input: none before its loop has turned once."""
+        return {} if self.engine is None else self.engine.running()
+
     def start(self) -> None:
         cluster = self.cluster
-        self.loop = SimLoop(cluster.rnd, cluster.mono)
+        self.loop, self.engine = SimLoop(cluster.rnd, cluster.mono), None
         self.owned, self.generation, self.joined, self.stopping = set(), -1, -1, False
         self.reader = Reader(self)
         client = {"sim": cluster.broker}
