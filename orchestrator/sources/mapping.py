@@ -49,6 +49,8 @@ EMAIL = "email"
 _CANONICAL = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 _SERVER_TYPES = frozenset({"consent.granted"})
+FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999
+"""Epoch ms of the years 1 to 9999, as ISO 8601 has them."""
 
 
 class ForbiddenEvent(InputError):  # noqa: N818 - reads as a verdict
@@ -58,23 +60,23 @@ class ForbiddenEvent(InputError):  # noqa: N818 - reads as a verdict
 
 
 class Message(Struct, rename="camel"):
-    """One tracking message; what is not named here is not kept."""
+    """One tracking message; what is not named here is not kept. A null says nothing, as in JavaScript."""
 
     type: str = ""
-    event: str = ""
+    event: str | None = ""
     name: str | None = None
     category: str | None = None
     user_id: str | int | None = None
     anonymous_id: str | int | None = None
     previous_id: str | int | None = None
     group_id: str | int | None = None
-    message_id: str = ""
+    message_id: str | None = ""
     timestamp: str | int | None = None
     sent_at: str | int | None = None
-    traits: dict[str, Any] = field(default_factory=dict)
-    properties: dict[str, Any] = field(default_factory=dict)
-    context: dict[str, Any] = field(default_factory=dict)
-    identities: dict[str, str] = field(default_factory=dict)
+    traits: dict[str, Any] | None = field(default_factory=dict)
+    properties: dict[str, Any] | None = field(default_factory=dict)
+    context: dict[str, Any] | None = field(default_factory=dict)
+    identities: dict[str, str] | None = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +152,22 @@ def canonical_type(name: str) -> str:
 def _content(message: Message) -> tuple[str, dict[str, Any]]:
     match message.type:
         case "track":
-            if type_ := canonical_type(message.event):
-                return type_, message.properties
+            if type_ := canonical_type(message.event or ""):
+                return type_, message.properties or {}
             raise InputError("track needs the name of an event", "bad_message")
         case "identify":
-            return "customer.updated", message.traits
+            return "customer.updated", message.traits or {}
         case "page" | "screen":
             named = {"name": message.name, "category": message.category}
             kept = {key: value for key, value in named.items() if value is not None}
-            return f"{message.type}.viewed", {**message.properties, **kept}
+            return f"{message.type}.viewed", {**(message.properties or {}), **kept}
         case "group":
             if message.group_id is None:
                 raise InputError("group needs groupId", "bad_message")
-            return "group.joined", {"group_id": str(message.group_id), "group": message.traits}
+            return "group.joined", {
+                "group_id": str(message.group_id),
+                "group": message.traits or {},
+            }
         case "alias":
             return "customer.aliased", {}
         case _:
@@ -170,15 +175,15 @@ def _content(message: Message) -> tuple[str, dict[str, Any]]:
 
 
 def _identities(message: Message, kinds: IdentityKinds) -> dict[str, str]:
-    context = message.context.get("traits")
-    traits = {**(context if isinstance(context, dict) else {}), **message.traits}
+    context = (message.context or {}).get("traits")
+    traits = {**(context if isinstance(context, dict) else {}), **(message.traits or {})}
     anonymous = message.previous_id if message.type == "alias" else None
     said: dict[str, Any] = {
         kinds.primary: message.user_id,
         ANONYMOUS: message.anonymous_id if anonymous is None else anonymous,
         # A group's traits are the company's: its e-mail address is nobody's identity.
         EMAIL: None if message.type == "group" else traits.get("email"),
-        **message.identities,
+        **(message.identities or {}),
     }
     return {
         kind: text
@@ -214,7 +219,11 @@ def instant(value: str | int | None) -> int | None:
     Raises:
         InputError: Neither.
     """
-    if value is None or isinstance(value, int):
+    if value is None:
+        return None
+    if isinstance(value, int):
+        if not FIRST_MS <= value <= LAST_MS:
+            raise InputError(f"{value} is no instant in epoch ms", "bad_time")
         return value
     try:
         moment = datetime.fromisoformat(value)

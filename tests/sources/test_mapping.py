@@ -184,6 +184,21 @@ def test_what_a_client_key_may_not_say(message: dict[str, Any]) -> None:
     event(message, SERVER)
 
 
+def test_a_null_says_nothing() -> None:
+    """Clients written by hand send the fields that they do not have."""
+    fields = ("messageId", "properties", "traits", "context", "identities", "timestamp", "name")
+    nulls = dict.fromkeys(fields)
+    found = event({"type": "track", "event": "a.b", "userId": "7", **nulls})
+    assert (found.type, found.properties, found.occurred_at) == ("a.b", {}, NOW)
+    assert event({"type": "identify", "userId": "7", "event": None, **nulls}).properties == {}
+    page = event({"type": "page", "userId": "7", **nulls})
+    assert (page.type, page.properties, page.identities) == (
+        "page.viewed",
+        {},
+        {"customer_id": "7"},
+    )
+
+
 def test_anybody_may_revoke_consent() -> None:
     event({"type": "track", "event": "consent.revoked", "userId": "7"})
 
@@ -195,6 +210,7 @@ def test_anybody_may_revoke_consent() -> None:
         ({"type": "track", "userId": "7"}, "bad_message"),
         ({"type": "group", "userId": "7"}, "bad_message"),
         ({"type": "track", "event": "a.b", "userId": "7", "timestamp": "yesterday"}, "bad_time"),
+        ({"type": "track", "event": "a.b", "userId": "7", "timestamp": 10**17}, "bad_time"),
         ({"type": "track", "event": "a.b", "properties": []}, "bad_message"),
     ],
 )
