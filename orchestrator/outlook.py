@@ -19,7 +19,7 @@ from orchestrator.stages.decide import pipeline, state
 from orchestrator.stages.decide.entries import enter
 from orchestrator.stages.decide.state import Customer, Entry
 from orchestrator.stages.decide.turn import Turn
-from orchestrator.stages.decide.variants import Block, Candidate, Variant, variants_of
+from orchestrator.stages.decide.variants import Block, Variant, candidate_of
 
 NOBODY = "00" * 16
 """Id of an entry that there is not."""
@@ -208,14 +208,7 @@ def _refusal(turn: Turn, journey: Journey) -> str:
 
 def _ways(turn: Turn, journey: Journey, step: Step, entry: Entry, message: str) -> Iterator[Way]:
     """Yield what would become of each way of sending if the send fell due now."""
-    candidate = Candidate(
-        entry=entry,
-        journey=journey,
-        step=step,
-        fell_due=turn.now,
-        expires_at=turn.now,
-        variants=variants_of(turn, step),
-    )
+    candidate = candidate_of(turn, entry, journey, step, turn.now)
     for variant in candidate.variants:
         if variant.send.message == message:
             block = _whole(turn, step, entry) or pipeline.screen(turn, candidate, variant)

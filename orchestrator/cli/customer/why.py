@@ -11,6 +11,7 @@ import msgspec
 from orchestrator.cli.customer._reader import CustomerReader
 from orchestrator.cli.output import output_option
 from orchestrator.explain import because, concerning, instant, sentence, stage_of, told, verdict
+from orchestrator.stages.decide.seen import last_heard
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +80,8 @@ def _log_time(found: Found) -> int:
     """Return the newest instant that the log is known to have come to for this customer."""
     told = [decision.decided_at for decision in found.decisions]
     arrived = [entry.arrived for entry in found.state.entries]
-    return max([found.state.first_seen, *told, *arrived])
+    heard = last_heard(found.state.profile)
+    return max([found.state.first_seen, heard, *told, *arrived])
 
 
 def _show_decision(console: Console, decision: Decision) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -102,10 +103,16 @@ class Story:
         self._observer.tick(later)
         self._anna.track(later, "feature.used", feature="alerts")
         self._observer.wait_event("feature.used")
+        self._observer.wait("her profile to know of it", self._uses_features)
         self._tell.scene("Two weeks later: nothing more was sent", later)
         self._tell_new()
         if len(self._stack.mail.messages) != 1:
             raise CouldNotRun(f"{len(self._stack.mail.messages)} e-mails instead of one")
+
+    def _uses_features(self) -> bool:
+        """Whether the last event is committed: what is asked next is answered from there."""
+        shown = json.loads(self._stack.run("customer", "show", ANNA, "--output", "json"))
+        return bool(shown["traits"].get("features_used"))
 
     def _explain(self) -> None:
         self._tell.scene(

@@ -75,6 +75,11 @@ def forget_all_but_least(profile: Profile) -> None:
     profile.seen_at = profile.seen_at[-LEAST * TIME_BYTES :]
 
 
+def last_heard(profile: Profile) -> int:
+    """Return the log time of the newest event (epoch ms); 0 = there was none."""
+    return int.from_bytes(profile.seen_at[-TIME_BYTES:], "big")
+
+
 def remembered(profile: Profile) -> Iterator[tuple[bytes, bytes]]:
     """Yield the ids with their log times, oldest first, as they are stored."""
     for number in range(len(profile.seen) // ID_BYTES):

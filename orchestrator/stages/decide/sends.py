@@ -17,7 +17,7 @@ from orchestrator.stages.decide.content import content_of
 from orchestrator.stages.decide.entries import end
 from orchestrator.stages.decide.state import Pending, Sent
 from orchestrator.stages.decide.steps import go_on
-from orchestrator.stages.decide.variants import Block, Candidate, Variant, variants_of
+from orchestrator.stages.decide.variants import Block, Candidate, Variant, candidate_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,18 +64,7 @@ def _candidate(turn: Turn, entry: Entry) -> Candidate | None:
     journey, step = place
     pending = entry.pending
     fell_due = pending.fell_due if pending is not None else turn.now
-    variants = variants_of(turn, step)
-    for variant in variants:
-        if variant.message is not None:
-            variant.expires_at = turn.calendar.add(fell_due, variant.message.expires)
-    return Candidate(
-        entry=entry,
-        journey=journey,
-        step=step,
-        fell_due=fell_due,
-        expires_at=max((one.expires_at for one in variants if one.message), default=fell_due),
-        variants=variants,
-    )
+    return candidate_of(turn, entry, journey, step, fell_due)
 
 
 def _whole_block(turn: Turn, candidate: Candidate) -> Block | None:

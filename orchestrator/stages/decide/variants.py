@@ -72,6 +72,24 @@ class Candidate:
         return [variant for variant in self.variants if variant.block is None]
 
 
+def candidate_of(
+    turn: Turn, entry: Entry, journey: Journey, step: Step, fell_due: int
+) -> Candidate:
+    """Return an entry at a send that first fell due then; each way of it expires by its own message."""
+    variants = variants_of(turn, step)
+    for variant in variants:
+        if variant.message is not None:
+            variant.expires_at = turn.calendar.add(fell_due, variant.message.expires)
+    return Candidate(
+        entry=entry,
+        journey=journey,
+        step=step,
+        fell_due=fell_due,
+        expires_at=max((one.expires_at for one in variants if one.message), default=fell_due),
+        variants=variants,
+    )
+
+
 def variants_of(turn: Turn, step: Step) -> list[Variant]:
     """Return every way in which a step can send, in the author's order."""
     match step.do:

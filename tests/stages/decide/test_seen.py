@@ -10,6 +10,7 @@ from orchestrator.stages.decide.seen import (
     MOST,
     check_and_remember,
     event_key,
+    last_heard,
     remembered,
 )
 from orchestrator.stages.decide.state import Profile
@@ -55,6 +56,15 @@ def test_forty_eight_hours_are_half_open():
         for number in range(LEAST):
             check_and_remember(profile, event(str(number)), NOW + age)
         assert check_and_remember(profile, event("old"), NOW + age) is known
+
+
+def test_when_a_customer_was_last_heard():
+    """The log time of the newest event; who was never heard was heard at 0."""
+    profile = Profile()
+    assert last_heard(profile) == 0
+    for now in (1_700_000_000_000, 1_700_000_000_001):
+        check_and_remember(profile, event(str(now)), now)
+    assert last_heard(profile) == 1_700_000_000_001
 
 
 def test_at_most_a_thousand_are_remembered():
