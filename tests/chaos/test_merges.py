@@ -132,12 +132,13 @@ def test_customers_are_the_same_whoever_dies_in_the_middle(broker, registry, pre
         lab.wait("ready", lambda: all(lab.get("/readyz", slot)[0] == 200 for slot in (0, 1)))
         size = len(told) // KILLS + 1
         for burst, point in zip(range(KILLS), cycle(DEADLY), strict=False):
-            before = lab.deaths
-            lab.arm(burst % 2).write_text(f"{point}:{rnd.randrange(1, 3)}:KILL")
-            lab.tell(told[burst * size : (burst + 1) * size])
-            if point == "replayed":  # a recovery must begin for it
-                lab.workers[burst % 2].kill()
+            before, slot = lab.deaths, burst % 2
+            if point == "replayed":  # a recovery must begin for it, and not be over before
+                lab.workers[slot].kill()
+                lab.workers[slot].wait()
                 before += 1
+            lab.arm(slot).write_text(f"{point}:{rnd.randrange(1, 3)}:KILL")
+            lab.tell(told[burst * size : (burst + 1) * size])
             lab.wait(f"death at {point}", lambda b=before: lab.supervise() or lab.deaths > b)
         lab.wait("everything is applied", lab.quiet)
         assert lab.deaths >= KILLS
