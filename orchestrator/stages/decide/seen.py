@@ -55,8 +55,6 @@ def forget(profile: Profile, now: int) -> None:
     """Drop what need not be remembered at ``now``."""
     times = profile.seen_at
     count = len(times) // TIME_BYTES
-    if count <= LEAST:
-        return
     drop = max(count - MOST, 0)
     while (
         count - drop > LEAST

@@ -10,7 +10,7 @@ from orchestrator.stages.catalog import Catalog, Channel, Policy, Trait
 from orchestrator.stages.decide.scope import CustomerScope
 from orchestrator.stages.decide.state import FLAGS, Customer, Entry, Sent, Statement, TraitState
 from orchestrator.stages.decide.trait_values import COMPARE
-from orchestrator.stages.decide.windows import add_hit
+from orchestrator.stages.decide.windows import EXACT, add_hit
 
 NOW = 1_780_308_000_000  # 2026-06-01T10:00:00Z
 HOUR = 3_600_000
@@ -283,6 +283,18 @@ def test_counts_of_live_expressions_cross_too():
     assert scope.when_count_crosses("x.x", DAY, ">=", 2) == NOW - HOUR + DAY
     assert scope.when_count_crosses("x.x", DAY, ">", 0) == NOW + DAY
     assert scope.when_count_crosses("x.x", HOUR, ">", 0) is None
+
+
+def test_buckets_leave_with_their_window():
+    """A hit that comes when all the others are gone stands alone, buckets included."""
+    state = TraitState()
+    for number in range(300):
+        add_hit(state, NOW + number * 60_000, 2, DAY, NOW + number * 60_000)
+    assert len(state.hits) == EXACT
+    assert sum(state.older_amounts) == 2 * (300 - EXACT)
+    add_hit(state, NOW + 3 * DAY, 5, DAY, NOW + 3 * DAY)
+    assert (state.hits, state.amounts) == ((NOW + 3 * DAY,), (5,))
+    assert (state.older, state.older_amounts) == ((), ())
 
 
 def test_buckets_cross_at_their_ends():

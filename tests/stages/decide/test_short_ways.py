@@ -13,6 +13,8 @@ from orchestrator.expressions.durations import Duration
 from orchestrator.stages import catalog as c
 from orchestrator.stages.calendar import calendar_for
 from orchestrator.stages.decide import order, quiet
+from orchestrator.stages.decide.concerns import moves_entries
+from orchestrator.stages.decide.state import Customer, Past
 
 DAY, HOUR = 86_400_000, 3_600_000
 CONDITIONS = (
@@ -135,3 +137,9 @@ def test_quiet_windows_of_days_gone_by_are_not_kept_for_ever(monkeypatch):
         at = 1_772_532_000_000 + day * DAY
         assert quiet.next_start(policy, berlin, "email", at) == at + 11 * HOUR
     assert len(policy.derived["quiet"]) <= 4
+
+
+def test_a_goal_of_a_journey_that_is_gone_is_reached_by_nothing():
+    """What remains of its entry is still there; no event concerns it."""
+    customer = Customer(past={"gone": Past(ended=1, goal_until=9)})
+    assert not moves_entries("page.viewed", customer, 2, c.EMPTY)
