@@ -207,19 +207,24 @@ class EngineConsumer(driver.Consumer):  # type: ignore[misc]
         return True
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commit group offsets for lag tools; a failure means nothing."""
+        """Tell the group how far this worker has come."""
         del topics, start_new_transaction
+        if not self.app.rebalancing and not self.should_stop:
+            await self._tell_group()
+        return False
+
+    async def _tell_group(self) -> None:
+        """Commit group offsets for lag tools and ``state reset``; a failure means nothing."""
         positions = {
-            partition_of(self.engine, task): core.meta.position
-            for task, core in self.engine.running().items()
-            if core.meta.seq
+            partition_of(self.engine, task): slot.checkpointed
+            for task, slot in self.engine.slots.items()
+            if slot.holds and slot.checkpointed
         }
-        if positions and not self.app.rebalancing and not self.should_stop:
+        if positions:
             try:
                 await self.in_thread(self._thread.commit_positions(positions), COMMIT_DEADLINE_S)
             except (KafkaError, TimeoutError) as error:
                 _log.info("group offsets not committed", why=repr(error))
-        return False
 
     async def verify_all_partitions_active(self) -> None:
         """Off: it reads what ``ack`` no longer keeps. The engine has watchdogs of its own."""
@@ -233,7 +238,9 @@ class EngineConsumer(driver.Consumer):  # type: ignore[misc]
         await super().on_partitions_revoked(revoked)
 
     async def on_stop(self) -> None:
-        """Close the engine, then leave: whoever else is there takes over at once."""
+        """Commit, tell the group, close, then leave: whoever else is there takes over at once."""
+        await self.engine.suspend()
+        await self._tell_group()
         await self.engine.close()
         try:
             await self.in_thread(self._thread.leave(), LEAVE_DEADLINE_S)

@@ -74,6 +74,11 @@ class Slot:
         self.seen: Any = None
 
     @property
+    def holds(self) -> bool:
+        """Whether its partition is open here, taking input or not."""
+        return self.status in {Status.RUNNING, Status.SUSPENDED}
+
+    @property
     def running(self) -> bool:
         """Whether it takes input."""
         return self.status is Status.RUNNING

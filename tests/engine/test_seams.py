@@ -275,7 +275,7 @@ OURS = (
     (faust_seams.EngineThread, {"engine", "seek_to", "known_end", "leave", "commit_positions"}),
     (
         faust_seams.EngineConsumer,
-        {"engine", "thread", "fetches", "in_thread", "_may_resume", "_poke"},
+        {"engine", "thread", "fetches", "in_thread", "_may_resume", "_poke", "_tell_group"},
     ),
     (EngineRecovery, set()),
     (EngineTableManager, set()),
