@@ -169,7 +169,7 @@ class Engine:
         for task in sorted(wanted - good):
             slot = self.slots.get(task)
             if slot is None or slot.status in {Status.DEAD, Status.SUSPENDED, Status.CLOSED}:
-                self._spawn(self._open(task, slot))
+                self._reopen(task)
         self._on_point("assigned")
         await asyncio.gather(*(self._start(self.slots[task]) for task in sorted(good)))
         still = round(time.monotonic() - self._suspended, 3)
@@ -207,37 +207,41 @@ class Engine:
 
     # --------------------------------------------------------------------- opening and closing
 
-    async def _open(self, task: TaskId, former: Slot | None) -> None:
+    def _reopen(self, task: TaskId) -> None:
+        """Put a new slot in place of what is there, and begin to open it.
+
+        At once, in one step: an assignment and a death may both ask for it, and one of them opens.
+        """
+        if self._closed:
+            return
+        former = self.slots.get(task)
         slot = self.slots[task] = Slot(task, self._changelogs(task), self._on_point)
         if former is not None:
             self._close(former)
-        if (closing := self._closing.get(task)) is not None:
+        self._spawn(self._open(slot))
+
+    async def _open(self, slot: Slot) -> None:
+        """Open a slot when everything else of its task is closed; who cancels it closes it, too."""
+        if (closing := self._closing.get(slot.id)) is not None:
             await asyncio.wait([closing])
         if slot.cancelled.is_set():
             return
         slot.opening = self._in(self._openings, partial(self._open_blocking, slot))
-        try:
-            await slot.opening
-        except Cancelled:
-            await self._shut(slot)
+        await asyncio.wait([slot.opening])
+        error = slot.opening.exception()
+        if slot.cancelled.is_set():
             return
-        except TransactionFailed as error:
-            # The broker refuses this producer for now; asked again as after a death.
-            _log.warning("partition cannot be opened", task=str(task), why=str(error))
-            slot.status = Status.DEAD
-            self._spawn(self._after_death(slot))
-            return
-        except BaseException:
-            await self._shut(slot)
-            if self.slots.get(task) is slot and not slot.cancelled.is_set():
-                raise
-            return
-        finally:
-            slot.opening = None
-        if slot.cancelled.is_set() or self.slots.get(task) is not slot:
-            await self._shut(slot)
-            return
-        await self._start(slot)
+        match error:
+            case None:
+                await self._start(slot)
+            case TransactionFailed():
+                # The broker refuses this producer for now; asked again as after a death.
+                _log.warning("partition cannot be opened", task=str(slot.id), why=str(error))
+                slot.status = Status.DEAD
+                self._spawn(self._after_death(slot))
+            case _:
+                await self._close(slot)
+                raise error
 
     def _open_blocking(self, slot: Slot) -> None:
         spec = self.stages[slot.id.stage]
@@ -298,16 +302,12 @@ class Engine:
         if before is not None:
             await asyncio.wait([before])
         if slot.opening is not None:
-            await asyncio.wait([slot.opening])  # it closes what it opened
+            await asyncio.wait([slot.opening])
         if slot.status is Status.CLOSED:
             return
         if slot.commit is not None:
             await asyncio.wait([slot.commit])
-        await self._shut(slot)
-
-    async def _shut(self, slot: Slot) -> None:
-        if slot.status is not Status.CLOSED:
-            self.totals.retire(slot)
+        self.totals.retire(slot)
         slot.status, slot.core = Status.CLOSED, None
         await self._in(self._openings, slot.release)
 
@@ -335,8 +335,7 @@ class Engine:
             ours = await self.reader.still_ours(slot.id, slot.checkpointed)
             if ours and self.slots.get(slot.id) is slot and slot.status is Status.DEAD:
                 self.totals.reopened += 1
-                await self._open(slot.id, slot)
-                return
+                self._reopen(slot.id)
 
     # ---------------------------------------------------------------------------------- input
 

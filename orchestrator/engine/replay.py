@@ -94,12 +94,16 @@ def open_partition(
         _log.warning("local state is rebuilt", task=str(task), why=str(bad))
         stores.wipe(task)
         opened = _open(task, changelog, stores, cancelled, progress, on_point)
-    if opened.meta.purged != opened.meta.erasures:
-        _erase(task, stores, opened)
-    on_point("replayed")
-    if opened.replayed >= BATCH_KEYS:
-        give_back()
-    _check_source(task, changelog, opened)
+    try:
+        if opened.meta.purged != opened.meta.erasures:
+            _erase(task, stores, opened)
+        on_point("replayed")
+        if opened.replayed >= BATCH_KEYS:
+            give_back()
+        _check_source(task, changelog, opened)
+    except BaseException:
+        opened.store.close()
+        raise
     _log.info(
         "partition opened",
         task=str(task),
@@ -252,10 +256,9 @@ def _check_source(task: TaskId, changelog: Changelog, opened: Opened) -> None:
     first, end = changelog.source_bounds()
     meta = opened.meta
     if not meta.seq:
-        _check_new(task, changelog, opened)
+        _check_new(task, changelog)
         meta.position = first  # a new deployment begins at the log's first record
     if not first <= meta.position <= end:
-        opened.store.close()
         raise ChangelogTorn(
             f"{task}: the state continues at offset {meta.position}, but the input holds "
             f"{first}..{end}: records were deleted before they were applied, or the topic was "
@@ -264,14 +267,13 @@ def _check_source(task: TaskId, changelog: Changelog, opened: Opened) -> None:
         )
 
 
-def _check_new(task: TaskId, changelog: Changelog, opened: Opened) -> None:
+def _check_new(task: TaskId, changelog: Changelog) -> None:
     """An empty changelog is a new deployment's, or everything has been lost: the group remembers.
 
     Its offsets are committed behind checkpoints alone. Beginning anew would decide it all again.
     """
     committed = changelog.source_committed()
     if committed > 0:
-        opened.store.close()
         raise _Recreated(
             f"{task}: the changelog is empty, but the group has applied its input up to offset "
             f"{committed}: it was recreated or cut. {_remedy(task)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 
 import pytest
@@ -22,7 +23,13 @@ from orchestrator.engine.processor import Tools
 from orchestrator.engine.simulated import SimulatedChangelog, SimulatedStores, World
 from orchestrator.engine.slots import Slot, Status
 from orchestrator.engine.ticks import NoTicks
-from orchestrator.errors import FencedError, StalledError, TransactionFailed
+from orchestrator.errors import (
+    BrokerUnavailable,
+    FatalError,
+    FencedError,
+    StalledError,
+    TransactionFailed,
+)
 
 TASK = TaskId("decide", 0)
 CODEC = PlainCodec()
@@ -35,6 +42,10 @@ class FakeReader:
         self.ours = True
         self.fetching: set[TaskId] = set()
         self.seeks: list[int] = []
+        self.asked = asyncio.Event()
+        """Somebody waits to be told whose the partition is."""
+        self.answer = asyncio.Event()
+        self.answer.set()
 
     async def seek(self, task, position):
         self.seeks.append(position)
@@ -50,7 +61,48 @@ class FakeReader:
         return task in self.fetching
 
     async def still_ours(self, task, position):
+        self.asked.set()
+        await self.answer.wait()
         return self.ours and position >= 0
+
+
+class OneOwner(SimulatedStores):
+    """A directory that can be opened once at a time, as RocksDB's."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.in_use = False
+
+    def open(self, task):
+        if self.in_use:
+            raise FatalError(f"{task} is in use")
+        self.in_use = True
+        store = super().open(task)
+        store.close = self._close
+        return store
+
+    def _close(self) -> None:
+        self.in_use = False
+
+
+class LastFirst(Executor):
+    """A pool that begins late, when the loop has come to rest, and with what came last."""
+
+    def __init__(self) -> None:
+        self._works: list = []
+
+    def submit(self, work, /, *args):
+        future: Future = Future()
+        self._works.append((future, work, args))
+        asyncio.get_running_loop().call_later(0.02, self._run)
+        return future
+
+    def _run(self) -> None:
+        future, work, args = self._works.pop()
+        try:
+            future.set_result(work(*args))
+        except Exception as error:  # noqa: BLE001 - as a thread would keep it
+            future.set_exception(error)
 
 
 class Rig:
@@ -74,7 +126,7 @@ class Rig:
             [StageSpec(ToyStage(), "t", 1)],
             tools,
             changelogs=lambda _: SimulatedChangelog(self.world),
-            stores=SimulatedStores(self.world),
+            stores=OneOwner(self.world),
             ticks=NoTicks(),
             on_fatal=self.fatal.append,
         )
@@ -155,6 +207,68 @@ async def test_a_fenced_partition_reopens_only_while_it_is_ours(rig):
     await rig.until(lambda: rig.engine.ready(TASK))
     assert rig.engine.totals.reopened == 1
     assert rig.reader.seeks[-1] == 0
+
+
+async def test_a_death_and_an_assignment_open_a_partition_once(rig):
+    """The group's answer comes in the turn of the loop in which the partition is assigned anew."""
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    rig.reader.answer.clear()
+    SimulatedChangelog(rig.world).fence(lambda: False)
+    owner = rig.world.owner
+    rig.send(5)
+    await rig.reader.asked.wait()
+    rig.engine._openings = LastFirst()
+    await rig.engine.suspend()
+    rig.reader.answer.set()
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.fatal or rig.engine.ready(TASK))
+    assert (rig.fatal, rig.world.owner) == ([], owner + 1)
+
+
+async def test_an_opening_waits_for_one_that_came_too_late_to_be_cancelled(rig):
+    """Taken away and given back while it is being opened: first what was opened is closed."""
+    rig.engine._openings = LastFirst()
+    await rig.engine.assign([TASK])
+    await asyncio.sleep(0)  # the opening waits for the pool
+    await rig.engine.suspend()
+    await rig.engine.assign([])
+    await rig.engine.suspend()
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.fatal or rig.engine.ready(TASK))
+    assert (rig.fatal, rig.world.owner) == ([], 2)
+
+
+async def test_an_engine_that_closes_opens_nothing(rig):
+    """The group's answer to a death comes while everything is being closed."""
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    rig.reader.answer.clear()
+    SimulatedChangelog(rig.world).fence(lambda: False)
+    owner = rig.world.owner
+    rig.send(5)
+    await rig.reader.asked.wait()
+    rig.engine._openings = LastFirst()
+    rig.reader.answer.set()
+    await rig.engine.close()
+    await rig.until(lambda: not rig.engine._background)
+    assert (rig.fatal, rig.world.owner, rig.engine.slots) == ([], owner, {})
+
+
+async def test_an_opening_that_fails_late_leaves_the_directory(rig, monkeypatch):
+    """A broker that goes away behind the replay: the next attempt finds nobody there."""
+    answers = iter([BrokerUnavailable("away"), (0, 0)])
+
+    def source_bounds(_self):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(SimulatedChangelog, "source_bounds", source_bounds)
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.fatal or rig.engine.ready(TASK))
+    assert not rig.fatal
 
 
 async def test_a_partition_that_is_gone_is_closed(rig):

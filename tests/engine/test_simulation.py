@@ -73,11 +73,11 @@ def test_a_crash_at_every_step():
 
         return prepare
 
-    undisturbed = run(11, Work(), alone(0))
+    undisturbed = run(3, Work(), alone(0))
     assert undisturbed.steps > 50
     died = set()
     for number in range(1, undisturbed.steps + 1):
-        cluster = run(11, Work(), alone(number))
+        cluster = run(3, Work(), alone(number))
         assert cluster.faults.crashes == 1
         died |= cluster.faults.at
     wanted = {"fenced", "replayed", "begun", "produced", "flushed", "committed", "stored"}

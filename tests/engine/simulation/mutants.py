@@ -116,7 +116,7 @@ MUTANTS = [
     Mutant(
         "stale cache after an abort",
         "engine.engine:Engine._after_death",
-        "await self._open(slot.id, slot)",
+        "self._reopen(slot.id)",
         "slot.status, slot.core._inflight = Status.SUSPENDED, False\n"
         "                await self._in(self._openings, partial(slot.changelog.fence, lambda: False))\n"
         "                await self._start(slot)",
