@@ -6,8 +6,9 @@ All of it blocks and runs in a thread, while other partitions go on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from orchestrator.engine import meta as metas
@@ -15,7 +16,7 @@ from orchestrator.engine.memory import give_back
 from orchestrator.engine.meta import Meta, TransactionReader
 from orchestrator.engine.ports import Changelog, StateWrite, Store, TaskId
 from orchestrator.engine.store import StoreCorrupt
-from orchestrator.engine.timers import due_of
+from orchestrator.engine.timers import due_of, key_of
 from orchestrator.errors import ChangelogTorn
 from orchestrator.observability import get_logger
 
@@ -215,7 +216,8 @@ class _Writer:
     """Puts whole transactions into the store, many at a time, and keeps the digest.
 
     With a verified local copy the digest moves along with each change; else it is taken from the
-    whole store at the end, which also finds what an interrupted replay left behind.
+    whole store at the end, which also finds what an interrupted replay left behind. What a state
+    replaces is then not looked up; so the timers that it left in the index go at the end as well.
     """
 
     def __init__(self, store: Store, local: Meta) -> None:
@@ -234,8 +236,25 @@ class _Writer:
         self._flush(meta)
         if self._digest is not None:
             return self._digest
-        shares = sum(metas.state_hash(key, value) for key, value in self._store.items())
+        shares = armed = 0
+        for key, value in self._store.items():
+            shares += metas.state_hash(key, value)
+            armed += due_of(value) > 0
+        # Every armed state has its entry: so as many entries are these very ones, and none is over.
+        if sum(1 for _ in self._store.timers(b"")) != armed:
+            self._drop_superseded(meta)
         return metas.add_to_digest(0, shares)
+
+    def _drop_superseded(self, meta: Meta) -> None:
+        head, over = metas.encode(meta), self._superseded()
+        while portion := list(islice(over, BATCH_KEYS)):
+            self._store.write([], head, portion)
+
+    def _superseded(self) -> Iterator[bytes]:
+        for timer in self._store.timers(b""):
+            value = self._store.get(key_of(timer))
+            if value is None or value[:8] != timer[:8]:
+                yield timer
 
     def _flush(self, meta: Meta) -> None:
         writes = []
@@ -245,7 +264,6 @@ class _Writer:
                 former = self._store.get(key)
                 change = metas.state_hash(key, value) - metas.state_hash(key, former)
                 self._digest = metas.add_to_digest(self._digest, change)
-            # Without the former value an index entry may be left over; it is found when due.
             writes.append(StateWrite(key, value, due_of(former) if former else 0))
         self._store.write(writes, metas.encode(meta))
         self._batch = {}

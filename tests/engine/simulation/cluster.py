@@ -50,6 +50,9 @@ def simulated(cluster):
         put(engine, "ThreadPoolExecutor", NoThreads)
         put(ticks, "time", _Time(cluster))
         put(ticks, "wall_ms", cluster.wall)
+        put(
+            replay, "BATCH_KEYS", cluster.config.cached_states
+        )  # so that a replay is several writes
         for module in (engine, replay, processor, slots, ticks):
             put(module, "_log", _Quiet())
         yield
