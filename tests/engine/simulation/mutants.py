@@ -68,8 +68,9 @@ MUTANTS = [
         "double release of a slot",
         "stages.decide.receipts:note",
         "sent.flags |= flag",
-        "[setattr(each, 'flags', each.flags | flag) for each in turn.customer.sends[-2:] + [sent]]",
+        "[setattr(each, 'flags', each.flags | flag) for each in (*turn.customer.sends[-2:], sent)]",
         "decide",
+        seeds=400,
     ),
     Mutant(
         "lost catalog sweep",
@@ -163,6 +164,8 @@ MUTANTS = [
         "engine.replay:_Writer.finish",
         'if sum(1 for _ in self._store.timers(b"")) != armed:',
         "if False:",
+        "decide",
+        seeds=200,
     ),
 ]
 
