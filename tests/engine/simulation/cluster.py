@@ -180,7 +180,7 @@ class Cluster:
             if late and self._now - self._since > 5.0:
                 self.members -= set(late)
                 late = []
-            if not late:
+            if self.members and not late:  # nobody: whoever comes next is waited for
                 self._assign()
 
     def _assign(self) -> None:
