@@ -144,6 +144,7 @@ def _open(
     try:
         raw = store.meta()
         meta = metas.decode(raw) if raw else Meta()
+        meta.verified = meta.verified and store.intact
         return _replay(task, changelog, store, meta, cancelled, progress, on_point)
     except ChangelogTorn as torn:
         warm = raw is not None

@@ -109,6 +109,9 @@ class SimulatedChangelog:
 class SimulatedStore:
     """Sorted keys in memory; survives a crash as a disk does."""
 
+    intact = True
+    """Each of its writes is there whole or not at all."""
+
     def __init__(self) -> None:
         self._states: dict[bytes, bytes] = {}
         self._keys: list[bytes] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ WRITE_BUFFERS = 64 * 1024 * 1024
 WRITE_BUFFER = 16 * 1024 * 1024
 _META = b"meta"
 _FAMILIES = ("state", "timers", "meta")
+
+
+_CLOSED = "CLOSED"
+"""Written last: which files there were, and how large, when the directory was closed in order."""
+_NOT_COUNTED = ("LOG", "LOCK", _CLOSED)
 
 
 class StoreCorrupt(Exception):  # noqa: N818 - never leaves the engine
@@ -63,7 +68,8 @@ class DiskRefused(FatalError):  # noqa: N818 - reads as a state
 class RocksStore:
     """One opened directory; see ``Stores.open``."""
 
-    def __init__(self, database: Rdict, damaged: Path) -> None:
+    def __init__(self, database: Rdict, damaged: Path, *, intact: bool) -> None:
+        self.intact = intact
         self._database: Any = database
         self._damaged = damaged
         self._families = {name: database.get_column_family(name) for name in _FAMILIES}
@@ -167,12 +173,35 @@ class RocksStore:
         self._handles.clear()
         del self._get
         database.close()
+        with suppress(OSError):  # without the note the next opening looks for itself
+            path = self._damaged.parent
+            (path / _CLOSED).write_text(_inventory(path))
 
 
 _NO_DUE = bytes(8)
 _SIZES = ("rocksdb.estimate-live-data-size", "rocksdb.cur-size-all-mem-tables")
 """On disk, compressed, and in memory."""
 _key = itemgetter(0)
+
+
+def _inventory(path: Path) -> str:
+    """Return the names and sizes of the files that hold data."""
+    files = (file for file in path.iterdir() if not file.name.startswith(_NOT_COUNTED))
+    return "\n".join(sorted(f"{file.name} {file.stat().st_size}" for file in files))
+
+
+def _closed_in_order(path: Path) -> bool:
+    """Take the note away, and return whether the files are those that it tells of.
+
+    RocksDB opens silently with less than it had when a manifest was cut, or a log is gone.
+    """
+    note = path / _CLOSED
+    try:
+        told = note.read_text()
+        note.unlink()
+    except FileNotFoundError:
+        return False
+    return told == _inventory(path)
 
 
 def is_damage(error: Exception) -> bool:
@@ -211,6 +240,7 @@ class Stores:
             raise StoreCorrupt(f"{path}: found damaged when it was last open")
         options = self._options()
         try:
+            intact = _closed_in_order(path)
             database = Rdict(
                 str(path),
                 options=options,
@@ -231,7 +261,7 @@ class Stores:
                 f"cannot open {path}: {text}. If nothing else helps, remove it: it is built again "
                 f"from the changelog"
             ) from error
-        return RocksStore(database, damaged)
+        return RocksStore(database, damaged, intact=intact)
 
     def wipe(self, task: TaskId) -> None:
         """Remove a task's files; its store must be closed."""

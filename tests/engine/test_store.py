@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -141,6 +143,30 @@ def test_damaged_files_are_found_or_harmless(tmp_path, kind, how):
         stores.open(TASK).close()
     finally:
         store.close()
+
+
+def test_only_what_was_closed_in_order_is_intact(tmp_path):
+    """A directory whose process died, or whose files were touched since, is to be verified."""
+    stores, folder = Stores(tmp_path / "a"), tmp_path / "a" / str(TASK)
+    store = stores.open(TASK)
+    assert not store.intact
+    store.write([StateWrite(b"k", value(1, b"x"), 0)], b"meta")
+    shutil.copytree(folder, tmp_path / "b" / str(TASK))
+    store.close()
+    dead = Stores(tmp_path / "b").open(TASK)
+    assert not dead.intact
+    dead.close()
+    store = stores.open(TASK)
+    assert store.intact
+    store.close()
+    (manifest,) = folder.glob("MANIFEST*")
+    cut(manifest)
+    try:
+        store = stores.open(TASK)
+    except StoreCorrupt:
+        return
+    assert not store.intact
+    store.close()
 
 
 def test_a_disk_that_takes_nothing_more_is_named_with_what_to_do(tmp_path):

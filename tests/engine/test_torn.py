@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from orchestrator.engine import meta as metas
@@ -9,6 +11,7 @@ from orchestrator.engine.meta import META_KEY, Meta
 from orchestrator.engine.ports import ChangelogRecord, StateWrite, TaskId
 from orchestrator.engine.replay import open_partition
 from orchestrator.engine.simulated import SimulatedChangelog, SimulatedStores, World
+from orchestrator.engine.store import Stores
 from orchestrator.errors import ChangelogTorn, UnavailableError
 
 TASK = TaskId("decide", 0)
@@ -190,3 +193,42 @@ def opened_behind(world: World):
     meta.changelog_offset = 1
     world.disk.write([], metas.encode(meta))
     return opened(world)
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_a_copy_that_lost_some_of_its_files_without_a_word_is_rebuilt(tmp_path, died):
+    """RocksDB takes a manifest that was cut for an older one: newer tables are gone, newer logs are not."""
+    writer, world = Writer(), world_of()
+    stores, image = Stores(tmp_path / "copy"), tmp_path / "image"
+
+    def leave(**states: int) -> Meta:
+        *written, (_, head) = writer.txn(**states)
+        for key, value in [*written, (META_KEY, head)]:
+            world.changelog.append(ChangelogRecord(len(world.changelog), key, value))
+        meta = metas.decode(head)
+        meta.changelog_offset, meta.verified = len(world.changelog) + 1, True
+        return meta
+
+    leave(a=1, b=1)
+    store = open_partition(TASK, SimulatedChangelog(world), stores, lambda: False).store
+    for number in range(2, 6):
+        meta = leave(a=number, **{f"k{number}": number})
+        changed = [StateWrite(k, writer.states[k], 0) for k in (b"a", b"k%d" % number)]
+        store.write(changed, metas.encode(meta))
+        if number % 2:
+            store.rewrite()  # a table, which the manifest tells of behind all that it told before
+    store.write([], metas.encode(meta))
+    if died:
+        shutil.copytree(tmp_path / "copy" / str(TASK), image)
+    store.close()
+    if not died:
+        shutil.copytree(tmp_path / "copy" / str(TASK), image)
+    (manifest,) = image.glob("MANIFEST*")
+    for size in range(0, manifest.stat().st_size, 7):
+        copy = tmp_path / str(size)
+        shutil.copytree(image, copy / str(TASK))
+        with (copy / str(TASK) / manifest.name).open("r+b") as file:
+            file.truncate(size)
+        result = open_partition(TASK, SimulatedChangelog(world), Stores(copy), lambda: False)
+        assert dict(result.store.items()) == writer.states, f"cut at {size}"
+        result.store.close()
