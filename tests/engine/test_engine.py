@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 
@@ -42,6 +43,8 @@ class FakeReader:
         self.ours = True
         self.fetching: set[TaskId] = set()
         self.seeks: list[int] = []
+        self.meanwhile: list[Callable[[], None]] = []
+        """What happens while the reader is placed, once each."""
         self.asked = asyncio.Event()
         """Somebody waits to be told whose the partition is."""
         self.answer = asyncio.Event()
@@ -49,6 +52,8 @@ class FakeReader:
 
     async def seek(self, task, position):
         self.seeks.append(position)
+        if self.meanwhile:
+            self.meanwhile.pop()()
         return self.ours
 
     def pause(self, task):
@@ -169,6 +174,15 @@ async def test_an_assigned_partition_runs_and_commits(rig):
     rig.send(10)
     await rig.until(lambda: rig.committed == 10)
     assert not rig.fatal
+
+
+async def test_a_chunk_that_comes_while_the_reader_is_placed_is_read_again(rig):
+    """It is dropped; in a silent partition nobody else would miss it, so the reader is placed once more."""
+    rig.reader.meanwhile.append(lambda: rig.send(3))
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    assert rig.reader.seeks == [0, 0]
+    assert rig.reader.fetching == {TASK}
 
 
 async def test_a_kept_partition_stays_open_unless_somebody_else_wrote(rig):

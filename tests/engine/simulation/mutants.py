@@ -135,13 +135,6 @@ MUTANTS = [
         "if False:",
     ),
     Mutant(
-        "chunk dropped between seek and start, and not missed",
-        "engine.engine:Engine._start",
-        "while dropped != slot.dropped:",
-        "while dropped < 0:",
-        seeds=400,
-    ),
-    Mutant(
         "uncommitted state evicted",
         "engine.states:States.committed",
         "for key in cache if key not in dirty",
