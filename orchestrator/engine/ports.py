@@ -141,7 +141,7 @@ class Store(Protocol):
     """One task's local copy: states, the timer index, the meta record. Bytes only."""
 
     intact: bool
-    """Whether it was closed in order and is as it was; else what it holds is to be verified."""
+    """Whether it was closed in order and is as it was, or has been verified since."""
 
     def get(self, key: bytes, /) -> bytes | None:
         """Return the state's value."""

@@ -145,7 +145,7 @@ def _open(
         raw = store.meta()
         meta = metas.decode(raw) if raw else Meta()
         meta.verified = meta.verified and store.intact
-        return _replay(task, changelog, store, meta, cancelled, progress, on_point)
+        opened = _replay(task, changelog, store, meta, cancelled, progress, on_point)
     except ChangelogTorn as torn:
         warm = raw is not None
         store.close()
@@ -158,6 +158,8 @@ def _open(
     except BaseException:
         store.close()
         raise
+    store.intact = True
+    return opened
 
 
 class _Recreated(ChangelogTorn):

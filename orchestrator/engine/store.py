@@ -173,9 +173,10 @@ class RocksStore:
         self._handles.clear()
         del self._get
         database.close()
-        with suppress(OSError):  # without the note the next opening looks for itself
-            path = self._damaged.parent
-            (path / _CLOSED).write_text(_inventory(path))
+        if self.intact:
+            with suppress(OSError):  # without the note the next opening looks for itself
+                path = self._damaged.parent
+                (path / _CLOSED).write_text(_inventory(path))
 
 
 _NO_DUE = bytes(8)

@@ -17,7 +17,7 @@ from deployment import Deployment, Violation
 
 from orchestrator.engine import meta as metas
 from orchestrator.engine.ports import TaskId
-from orchestrator.engine.store import Stores
+from orchestrator.engine.store import StoreCorrupt, Stores
 
 BY_HAND = "chaos"
 """A header that marks records which are no events of the load."""
@@ -112,9 +112,12 @@ def _compare_disk(deployment: Deployment, task: TaskId, states, meta: metas.Meta
     for folder in sorted((deployment.folder / "state").glob("slot-*")):
         if not (folder / str(task)).exists():
             continue
-        store = Stores(folder).open(task)
+        try:
+            store = Stores(folder).open(task)
+        except StoreCorrupt:  # of a former owner: whoever opens it builds it anew
+            continue
         raw = store.meta()
-        if raw and metas.decode(raw).seq == meta.seq:
+        if raw and metas.decode(raw).seq == meta.seq and store.intact:
             newest = folder
             held, timers = dict(store.items()), list(store.timers(b""))
             armed = sorted(v[:8] + k for k, v in states.items() if any(v[:8]))

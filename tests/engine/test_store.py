@@ -153,6 +153,10 @@ def test_only_what_was_closed_in_order_is_intact(tmp_path):
     store.write([StateWrite(b"k", value(1, b"x"), 0)], b"meta")
     shutil.copytree(folder, tmp_path / "b" / str(TASK))
     store.close()
+    store = stores.open(TASK)
+    assert not store.intact, "nobody verified it"
+    store.intact = True
+    store.close()
     dead = Stores(tmp_path / "b").open(TASK)
     assert not dead.intact
     dead.close()
