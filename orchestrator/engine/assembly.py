@@ -21,6 +21,7 @@ from orchestrator.engine.metrics import CommitObserver
 from orchestrator.engine.outputs import OutputEncoder
 from orchestrator.engine.ports import Codec, FindSkip, ResolveCatalog, TaskId
 from orchestrator.engine.processor import Tools
+from orchestrator.engine.states import Room
 from orchestrator.engine.store import Stores
 from orchestrator.engine.ticks import KafkaTicks, NoTicks
 from orchestrator.engine.timers import due_of, key_of
@@ -98,6 +99,7 @@ def build_tools(
         envelope=envelope,
         book=CatalogBook(resolve_catalog),
         max_state=config.max_state,
+        room=Room(config.cached_bytes),
     )
 
 

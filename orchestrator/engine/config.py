@@ -42,8 +42,8 @@ class EngineConfig:
     max_state: int = 256 * 1024
     max_message: int = 1_000_000
     """A little under Kafka's default ``max.message.bytes`` (1,048,588), record overhead included."""
-    cached_states: int = 50_000
-    """States kept in memory per task: a fifth decoded, the others as bytes."""
+    cached_bytes: int = 160 * 1024 * 1024
+    """Memory for the states of a whole process, about: see ``states.Room``."""
     cached_timers: int = 50_000
     """Index entries that one load may bring into the heap."""
     timers_ahead_ms: int = 60_000

@@ -27,6 +27,7 @@ from orchestrator.engine.faust_login import faust_credentials
 from orchestrator.engine.faust_pages import add_pages
 from orchestrator.engine.faust_seams import FAUST_LOG, EngineTransport, GroupReader
 from orchestrator.engine.faust_tables import EngineTableManager
+from orchestrator.engine.memory import LargePages
 from orchestrator.engine.ports import Chunk
 from orchestrator.errors import FatalError
 from orchestrator.observability import get_logger
@@ -69,6 +70,7 @@ class EngineApp(faust.App):  # type: ignore[misc]
 
     _running: asyncio.Future[None] | None = None
     _watchdog: LoopWatchdog | None = None
+    _pages: LargePages | None = None
 
     async def on_start(self) -> None:
         """Start the engine (``@app.task`` would run only after the first assignment)."""
@@ -77,12 +79,16 @@ class EngineApp(faust.App):  # type: ignore[misc]
         self._running.add_done_callback(self._ended)
         self._watchdog = LoopWatchdog(lambda: self.engine.turned)
         self._watchdog.start()
+        self._pages = LargePages()
+        self._pages.start()
         settle_collector()
 
     async def on_shutdown(self) -> None:
         """End the engine's loop; its tasks were closed with the consumer."""
         if self._watchdog is not None:
             self._watchdog.stop()
+        if self._pages is not None:
+            self._pages.stop()
         if self._running is not None:
             self._running.cancel()
         await super().on_shutdown()

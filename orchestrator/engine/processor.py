@@ -18,7 +18,7 @@ from orchestrator.engine.decoding import Blocked, Decoder
 from orchestrator.engine.holding import Skipped
 from orchestrator.engine.outputs import OutputEncoder
 from orchestrator.engine.ports import Envelope, Headers, LogRecord, Output, Store, TaskId
-from orchestrator.engine.states import Entry, States
+from orchestrator.engine.states import Entry, Room, States
 from orchestrator.engine.timers import Timers, due_of, key_of
 from orchestrator.errors import (
     DecodeError,
@@ -105,6 +105,7 @@ class Tools:
     envelope: Envelope
     book: CatalogBook
     max_state: int
+    room: Room
 
 
 class Processor(Generic[S]):

@@ -4,15 +4,16 @@ A state's value is ``due`` (8 bytes, big-endian) + the stage's bytes, or empty: 
 encoded after every input that is accepted, not once per checkpoint: so its size is known before the
 input counts, and a stage that fails half-way is undone by decoding the value again.
 
-Of the states in memory a fifth is kept decoded, those that were touched last; the others are kept as
-bytes: a fraction of the memory, and nothing for the garbage collector to walk through.
+Those that were touched last are kept decoded, more of them as bytes: a seventh of the memory, and
+nothing for the garbage collector to walk through. All states of a process share one ``Room``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Generic
+from typing import Any, Final, Generic
+from weakref import WeakSet
 from zlib import crc32
 
 from msgspec import Struct
@@ -23,6 +24,31 @@ from orchestrator.engine.timers import due_of
 from orchestrator.stages.protocol import S, Stage
 
 ERASED = b""
+DECODED_TIMES: Final = 7
+"""A decoded state takes so many times the memory of its bytes."""
+BESIDE: Final = 135
+"""Bytes that a kept state takes beside its own: key, place in a dict, head of the object."""
+KEPT_SHARE: Final = 0.25
+"""Of the room for states that are kept as bytes. Not to have one as bytes costs more than not to have
+it decoded, but five of them fit where one decoded state fits."""
+FIRST_GUESS: Final = 512.0
+"""Bytes of a state, as long as none has been written."""
+
+
+class Room:
+    """The bytes that the states of a process may take in memory, in equal parts for its tasks."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._tenants: WeakSet[States[Any]] = WeakSet()
+
+    def enter(self, states: States[Any]) -> None:
+        """Give a task its part for as long as it lives."""
+        self._tenants.add(states)
+
+    def part(self) -> int:
+        """Return the bytes of one task."""
+        return self._size // max(1, len(self._tenants))
 
 
 class Entry(Struct, Generic[S], gc=False):
@@ -40,13 +66,16 @@ class Entry(Struct, Generic[S], gc=False):
 class States(Generic[S]):
     """See the module docstring. Reads see dirty, then flushing, then stored states."""
 
-    def __init__(self, stage: Stage[S], store: Store, digest: int, limit: int) -> None:
+    def __init__(self, stage: Stage[S], store: Store, digest: int, room: Room) -> None:
         self.digest = digest
         """Digest of the whole state as of the last snapshot."""
         self._stage = stage
         self._encode = stage.encode
         self._store = store
-        self._limit = limit
+        self._room = room
+        room.enter(self)
+        self._mean = FIRST_GUESS
+        """Bytes of a state, of those written lately."""
         self._cache: dict[str, Entry[S]] = {}
         """Decoded: touched since the last checkpoint, or not long ago."""
         self._kept: dict[str, bytes] = {}
@@ -132,17 +161,20 @@ class States(Generic[S]):
         """Take the dirty states; return them with their checksum. ``digest`` moves along."""
         writes: list[StateWrite] = []
         shares: list[int] = []
-        change = 0
+        change = size = 0
         for key, entry in self._dirty.items():
             raw, value, share, due = key.encode(), entry.value or None, 0, 0
             if value is None:
                 self._erased.append(key)
             else:
                 share, due = crc32(value, crc32(raw)) + 1, entry.state.due  # meta.state_hash
+                size += len(value)
             shares.append(share)
             change += share - entry.share
             writes.append(StateWrite(raw, value, entry.stored_due))
             entry.share, entry.stored_due = share, due
+        if writes:
+            self._mean += (size / len(writes) - self._mean) / 8
         self.digest = metas.add_to_digest(self.digest, change)
         self._flushing, self._dirty = self._dirty, {}
         return writes, metas.checksum(shares)
@@ -157,17 +189,16 @@ class States(Generic[S]):
             if key not in dirty:
                 del cache[key]
         self._erased, self._flushing = [], {}
-        decoded = self._limit // 5
-        surplus = len(cache) - decoded
-        if surplus > 0:
-            surplus += decoded // 10
+        part, mean = self._room.part(), self._mean
+        most = int(part * (1 - KEPT_SHARE) / (DECODED_TIMES * mean + BESIDE))
+        if len(cache) > most:
+            surplus = len(cache) - most + most // 10
             for key in list(islice((key for key in cache if key not in dirty), surplus)):
                 if value := cache.pop(key).value:
                     kept[key] = value
-        surplus = len(kept) - (self._limit - decoded)
-        if surplus > 0:
-            surplus += self._limit // 10
-            for key in list(islice(kept, surplus)):
+        most = int(part * KEPT_SHARE / (mean + BESIDE))
+        if len(kept) > most:
+            for key in list(islice(kept, len(kept) - most + most // 10)):
                 del kept[key]
 
     def _new(self, key: str, ordinal: int) -> S:

@@ -23,6 +23,7 @@ from orchestrator.engine.ports import Chunk, TaskId
 from orchestrator.engine.processor import Tools
 from orchestrator.engine.simulated import SimulatedChangelog, SimulatedStores, World
 from orchestrator.engine.slots import Slot, Status
+from orchestrator.engine.states import Room
 from orchestrator.engine.ticks import NoTicks
 from orchestrator.errors import (
     BrokerUnavailable,
@@ -125,6 +126,7 @@ class Rig:
             envelope=envelope,
             book=CatalogBook(resolve),
             max_state=config.max_state,
+            room=Room(config.cached_bytes),
         )
         self.engine = Engine(
             config,

@@ -7,7 +7,7 @@ from orchestrator.engine.meta import Meta
 from orchestrator.engine.ports import Snapshot, StateWrite, TaskId
 from orchestrator.engine.replay import open_partition
 from orchestrator.engine.simulated import SimulatedChangelog, SimulatedStores, World
-from orchestrator.engine.states import States
+from orchestrator.engine.states import Room, States
 from orchestrator.engine.store import Stores
 
 TASK = TaskId("decide", 3)
@@ -116,7 +116,7 @@ def test_a_state_without_content_is_no_state():
     """It begins anew before its deletion is committed, between, and after, and counts in no digest."""
     world = World()
     store = SimulatedStores(world).open(TASK)
-    states = States(Blanking(), store, 0, 10)
+    states = States(Blanking(), store, 0, Room(6_000))
 
     def write(number: int) -> None:
         entry = states.get("k", 5)

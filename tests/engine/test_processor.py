@@ -16,6 +16,7 @@ from orchestrator.engine.processor import Tools
 from orchestrator.engine.replay import open_partition
 from orchestrator.engine.simulated import SimulatedChangelog, SimulatedStores, World
 from orchestrator.engine.slots import build_core
+from orchestrator.engine.states import Room
 from orchestrator.errors import (
     DecodeError,
     DefinitionMissing,
@@ -41,6 +42,7 @@ class Bench:
             envelope=envelope,
             book=CatalogBook(find),
             max_state=256 * 1024,
+            room=Room(60_000),
         )
         opened = open_partition(
             self.task, SimulatedChangelog(self.world), SimulatedStores(self.world), lambda: False

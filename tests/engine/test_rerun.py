@@ -19,7 +19,7 @@ from orchestrator.engine.rerun import Rerun
 from orchestrator.engine.simulated import SimulatedStores, World
 from orchestrator.engine.timers import entry as timer_entry
 
-CONFIG = EngineConfig(max_inputs=50, cached_states=20, cached_timers=10)
+CONFIG = EngineConfig(max_inputs=50, cached_bytes=12_000, cached_timers=10)
 
 
 def worked(seed: int, records: int = 250) -> World:
@@ -40,7 +40,7 @@ def worked(seed: int, records: int = 250) -> World:
 
 def rerun(outputs: list[Output]) -> Rerun:
     spec = StageSpec(ToyStage(), "timeline", 1)
-    return Rerun(TASK, spec, tools(), CONFIG, SimulatedStores(World()), 0, outputs.append)
+    return Rerun(TASK, spec, tools(CONFIG), CONFIG, SimulatedStores(World()), 0, outputs.append)
 
 
 def run_to(run: Rerun, world: World, meta: Meta) -> int | None:
@@ -129,7 +129,9 @@ def test_what_an_operator_passed_over_is_passed_over_again():
     skips = Skips(
         {1: "kills the worker", 2: "this one, too"}, {timer_entry(1_020, b"t"): "so does its timer"}
     )
-    run = Rerun(TASK, spec, tools(), CONFIG, SimulatedStores(World()), 0, outputs.append, skips)
+    run = Rerun(
+        TASK, spec, tools(CONFIG), CONFIG, SimulatedStores(World()), 0, outputs.append, skips
+    )
     run.feed(world.log, 6)
     dead = [dict(one.headers) for one in outputs if one.topic == "toy.dead-letters"]
     assert [one["__connect.errors.offset"] for one in dead] == [b"1", b"2", b"-1"]

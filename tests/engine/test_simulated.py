@@ -27,13 +27,14 @@ from orchestrator.engine.processor import Tools
 from orchestrator.engine.replay import open_partition
 from orchestrator.engine.simulated import SimulatedChangelog, SimulatedStores, World
 from orchestrator.engine.slots import Slot, build_core
+from orchestrator.engine.states import Room
 
 TASK = TaskId("decide", 0)
 CODEC = PlainCodec()
 END = 1 << 40
 
 
-def tools() -> Tools:
+def tools(config: EngineConfig) -> Tools:
     envelope = PlainEnvelope()
     return Tools(
         decoder=Decoder(CODEC),
@@ -41,6 +42,7 @@ def tools() -> Tools:
         envelope=envelope,
         book=CatalogBook(resolve),
         max_state=256 * 1024,
+        room=Room(config.cached_bytes),
     )
 
 
@@ -87,7 +89,7 @@ class Driver:
         self.world, self.rnd, self.config = world, rnd, config
         self.slot = Slot(TASK, SimulatedChangelog(world))
         opened = open_partition(TASK, self.slot.changelog, SimulatedStores(world), lambda: False)
-        core = build_core(TASK, ToyStage(), "timeline", 1, opened, tools(), config)
+        core = build_core(TASK, ToyStage(), "timeline", 1, opened, tools(config), config)
         self.slot.move_in(opened, core)
         self.core = core
         self.read = core.position
@@ -139,7 +141,7 @@ def run(seed: int, *, crashes: bool, records: int = 300, keys: int = 7) -> World
     fill(world, rnd, records, keys)
     config = EngineConfig(
         max_inputs=rnd.choice([1, 5, 50, 1_000]),
-        cached_states=rnd.choice([2, 100]),
+        cached_bytes=rnd.choice([1, 60_000]),
         cached_timers=rnd.choice([1, 3, 100]),
         timers_ahead_ms=rnd.choice([0, 50, 60_000]),
     )

@@ -67,7 +67,7 @@ def main() -> None:
     own = assembly.engine_config(settings)
     config = replace(
         own,
-        cached_states=5 * own.cached_states,
+        cached_bytes=1 << 30,
         backlog_linger=int(ENV["JB_COMMIT_MS"]) / 1000,
         max_inputs=INPUTS,
     )

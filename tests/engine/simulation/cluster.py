@@ -50,9 +50,8 @@ def simulated(cluster):
         put(engine, "ThreadPoolExecutor", NoThreads)
         put(ticks, "time", _Time(cluster))
         put(ticks, "wall_ms", cluster.wall)
-        put(
-            replay, "BATCH_KEYS", cluster.config.cached_states
-        )  # so that a replay is several writes
+        # so that a replay is several writes
+        put(replay, "BATCH_KEYS", 2 if cluster.config.cached_bytes == 1 else 100)
         for module in (engine, replay, processor, slots, ticks):
             put(module, "_log", _Quiet())
         yield

@@ -28,7 +28,7 @@ def config_of(rnd) -> EngineConfig:
         suspend_deadline=0.5,
         keep_deadline=0.5,
         claim_pause=0.1,
-        cached_states=rnd.choice([2, 100]),
+        cached_bytes=rnd.choice([1, 60_000]),
         cached_timers=rnd.choice([1, 3, 100]),
         timers_ahead_ms=rnd.choice([0, 50, 60_000]),
         max_queue=rnd.choice([20, 1_000]),

@@ -26,6 +26,7 @@ from orchestrator.engine.catalogs import CatalogBook
 from orchestrator.engine.decoding import Decoder
 from orchestrator.engine.outputs import OutputEncoder
 from orchestrator.engine.processor import Tools
+from orchestrator.engine.states import Room
 from orchestrator.errors import DefinitionMissing
 from orchestrator.journeys.diagnostics import Mark
 from orchestrator.journeys.scenarios import Scenario
@@ -66,7 +67,7 @@ class Work:
     def resolve(self, wanted: CatalogSwitch):
         return resolve(wanted)
 
-    def tools(self, rnd) -> Tools:
+    def tools(self, rnd, config) -> Tools:
         envelope = PlainEnvelope()
 
         def late(wanted: CatalogSwitch):
@@ -80,6 +81,7 @@ class Work:
             envelope=envelope,
             book=CatalogBook(late),
             max_state=256 * 1024,
+            room=Room(config.cached_bytes),
         )
 
     def source(self, cluster):

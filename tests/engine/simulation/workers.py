@@ -227,7 +227,7 @@ class Worker:
             self.engine = Engine(
                 cluster.config,
                 [StageSpec(cluster.work.stage(), SOURCE, cluster.partitions)],
-                cluster.work.tools(cluster.rnd),
+                cluster.work.tools(cluster.rnd, cluster.config),
                 changelogs=changelog_of,
                 stores=self.disk,
                 ticks=Ticks(self),

@@ -21,6 +21,7 @@ from orchestrator.engine.processor import Tools
 from orchestrator.engine.replay import open_partition
 from orchestrator.engine.simulated import SimulatedChangelog, SimulatedStores, World
 from orchestrator.engine.slots import Slot, build_core
+from orchestrator.engine.states import Room
 from orchestrator.identities import Owner, strongest_first
 from orchestrator.partitioning import partition_for
 from orchestrator.records import CatalogSwitch, Event, Forget, Record
@@ -81,6 +82,7 @@ class Cluster:
             envelope=NoHeaders(),
             book=CatalogBook(lambda _switch: catalog),
             max_state=256 * 1024,
+            room=Room(rnd.choice([1, 60_000])),
         )
         self._routed = dict.fromkeys(self.worlds, 0)
         self.crashes = 0
@@ -93,7 +95,7 @@ class Cluster:
         world = self.worlds[task]
         slot = Slot(task, SimulatedChangelog(world))
         opened = open_partition(task, slot.changelog, SimulatedStores(world), lambda: False)
-        config = EngineConfig(cached_states=self.rnd.choice([1, 100]))
+        config = EngineConfig()
         core = build_core(
             task,
             self.stages[task.stage],
