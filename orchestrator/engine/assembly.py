@@ -36,15 +36,23 @@ from orchestrator.records import Skip
 from orchestrator.settings import Settings
 from orchestrator.stages.protocol import Stage
 
+INPUTS_A_SECOND = 10_000
+"""A backlog's share in a checkpoint, for each second between two."""
 LARGEST_MESSAGE = 2 * 1024 * 1024
 """What our producers let through; the brokers' topics decide. A dead letter gains headers."""
 
 
 def engine_config(settings: Settings) -> EngineConfig:
-    """Return the engine's numbers for these settings."""
+    """Return the engine's numbers for these settings.
+
+    Who asks for seldom checkpoints gets large ones: as many inputs as a backlog has in the meantime.
+    """
+    own, linger = EngineConfig(), settings.worker.checkpoint_ms / 1000
     return EngineConfig(
         clock=settings.clock.mode,
-        linger=settings.worker.checkpoint_ms / 1000,
+        linger=linger,
+        backlog_linger=max(own.backlog_linger, linger),
+        max_inputs=max(own.max_inputs, int(INPUTS_A_SECOND * linger)),
         tick_gap=settings.worker.tick_gap_ms / 1000,
     )
 

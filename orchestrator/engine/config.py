@@ -42,7 +42,7 @@ class EngineConfig:
     max_state: int = 256 * 1024
     max_message: int = 1_000_000
     """A little under Kafka's default ``max.message.bytes`` (1,048,588), record overhead included."""
-    cached_bytes: int = 160 * 1024 * 1024
+    cached_bytes: int = 128 * 1024 * 1024
     """Memory for the states of a whole process, about: see ``states.Room``."""
     cached_timers: int = 50_000
     """Index entries that one load may bring into the heap."""

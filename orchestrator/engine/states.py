@@ -28,7 +28,7 @@ DECODED_TIMES: Final = 7
 """A decoded state takes so many times the memory of its bytes."""
 BESIDE: Final = 135
 """Bytes that a kept state takes beside its own: key, place in a dict, head of the object."""
-KEPT_SHARE: Final = 0.25
+KEPT_SHARE: Final = 0.75
 """Of the room for states that are kept as bytes. Not to have one as bytes costs more than not to have
 it decoded, but five of them fit where one decoded state fits."""
 FIRST_GUESS: Final = 512.0

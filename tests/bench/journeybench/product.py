@@ -42,7 +42,7 @@ def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, 
     settings = {
         "app": {"id": name},
         "topics": {"prefix": name},
-        "worker": {"assume_accepted": True},
+        "worker": {"assume_accepted": True, "checkpoint_ms": run.COMMIT_MS},
     }
     with Stack(workload.EXAMPLE, clock="log", broker=broker, settings=settings) as stack:
         _preload(stack, count, customers)
@@ -53,7 +53,7 @@ def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, 
         while samples[-1][0] < count:
             cpu = run.cpu_seconds(role.process.pid)
             samples.append((applied(stack.worker_url), cpu, time.monotonic()))
-            time.sleep(0.25)
+            time.sleep(1)
         rss = run.peak_rss_mb(role.process.pid)
         stack.stop("worker")
         low = next(s for s in samples if s[0] >= 0.1 * count)
