@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-PERIOD_S: Final = 10.0
+PERIOD_S: Final = 2.0
 HUGE: Final = 2 * 1024 * 1024
 """Bytes of a large page, on amd64 and on arm64 with pages of 4 KB."""
 DENSE: Final = 0.75
@@ -72,7 +72,7 @@ def worth_it(area: Area) -> tuple[int, int] | None:
 
 
 class LargePages(threading.Thread):
-    """Every ten seconds maps in large pages what has grown dense.
+    """Every two seconds maps in large pages what has grown dense.
 
     A system whose ``transparent_hugepage/enabled`` says ``never``, or that is no Linux, is left alone.
     """
