@@ -37,8 +37,18 @@ def is_repeated(sent: Sent, event: Event) -> bool:
     return status not in _REPEATABLE and bool(sent.flags & FLAGS[status])
 
 
+def in_doubt(event: Event) -> bool:
+    """Whether a failure says that nobody knows: a sink died, or a call broke off, and it gave up."""
+    return event.type == "message.failed" and event.properties.get("reason") == "unknown"
+
+
 def note(turn: Turn, sent: Sent, event: Event) -> None:
-    """Keep what a receipt says; ``dropped`` and ``failed`` give the slot back."""
+    """Keep what a receipt says; ``dropped`` and ``failed`` give the slot back.
+
+    What is in doubt may have arrived: it keeps its slot, or the customer might get one too many.
+    """
+    if in_doubt(event):
+        return
     flag = FLAGS[event.type.removeprefix("message.")]
     if sent.flags & flag:
         return
