@@ -374,7 +374,9 @@ def _judge_ledgers(product: Product, log: Log, events: list[Event]) -> None:
     twice = [n for n, k in Counter(one.decision_id for one in decisions).items() if k > 1]
     if twice:
         raise Violation(f"decided twice: {twice[:5]}")
-    if Counter(one.action_id for one in decisions if one.outcome == "sent") != Counter(sends.keys()):
+    if Counter(one.action_id for one in decisions if one.outcome == "sent") != Counter(
+        sends.keys()
+    ):
         raise Violation("actions and their decisions differ")
     receipts = Counter(e.properties["action_id"] for e in events if e.type in OUTCOMES)
     if receipts != Counter(ledgers.keys()):
