@@ -94,7 +94,7 @@ class LargePages(threading.Thread):
 
     def look(self) -> None:
         """Look once."""
-        for area in areas(_MAPS.read_text()):
+        for area in areas(_MAPS.read_text(errors="replace")):
             part = worth_it(area)
             if part is not None:  # a refusal is none of our business: it stays as it was
                 self._madvise(*part, MADV_HUGEPAGE)
