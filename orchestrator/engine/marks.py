@@ -78,6 +78,11 @@ class Mark:
         """Nothing is being applied."""
         self._cells[_AT] = self._cells[_AT_TIMER] = 0
 
+    def swept(self) -> None:
+        """A sweep has come to its end: it does not kill, whatever happened beside earlier ones."""
+        if self._entry(_WHERE_TIMER) == SWEEP:
+            self._cells[_WHERE] = self._cells[_COUNT] = self._cells[_WHERE_TIMER] = 0
+
     def close(self) -> None:
         """Unmap the file; harmless when repeated."""
         if not self._map.closed:

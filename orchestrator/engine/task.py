@@ -121,7 +121,7 @@ class PartitionTask:
 
     def sweep(self, budget: int) -> int:
         """Bring silent states to the newest catalog; return how many were looked at."""
-        if self.processor.catalogs.sweep is None:
+        if not self._sweeping():
             return 0
         hold, mark = self.hold, self._mark
         if hold is not None and hold.timer == SWEEP:
@@ -136,8 +136,13 @@ class PartitionTask:
             self.blocked, seen = blocked, 0
         if mark is not None:
             mark.away()
+            if not self._sweeping():
+                mark.swept()
         self._count(seen)
         return seen
+
+    def _sweeping(self) -> bool:
+        return self.processor.catalogs.sweep is not None
 
     def _step_chunk(self, chunk: Chunk, left: int) -> int:
         records, processor = chunk.records, self.processor

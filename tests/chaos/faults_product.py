@@ -83,10 +83,10 @@ def changelog_cut(product: Product) -> Injected:
     """
     stage, topic = _a_changelog(product)
     number = product.random.randrange(PARTITIONS)
-    end = product._end(topic, number)
-    if end < LEFT * 4:
+    if product._end(topic, number) < LEFT * 4:
         return Injected("nothing there", reached=False)
     _stop_workers(product)
+    end = product._end(topic, number)
     _policy(product, topic, "delete")  # compacted topics are not cut, unless somebody changes that
     _admin(product, "delete_records", [TopicPartition(topic, number, end - LEFT)])
     _policy(product, topic, "compact")

@@ -167,17 +167,8 @@ def test_deaths_in_a_catalog_sweep_hold_the_partition(tmp_path):
     """No order passes over a part of a catalog; the worker lives, says why, and the rest goes on."""
     marks = Marks(tmp_path / "marks")
 
-    class Deadly(ToyStage):
-        def switch(self, *args):
-            os.kill(os.getpid(), signal.SIGKILL)
-
     for number in range(DEATHS):
-        if (child := os.fork()) == 0:
-            bench = swept(Deadly())
-            bench.core._mark = marks.open(TASK)
-            bench.core.position += number  # the input goes on between two deaths
-            bench.core.sweep(10)
-        os.waitpid(child, 0)
+        die_sweeping(marks, number)
     mark = marks.open(TASK)
     assert (mark.held, mark.held_timer) == (4, SWEEP)
     bench = swept(ToyStage())
@@ -188,7 +179,35 @@ def test_deaths_in_a_catalog_sweep_hold_the_partition(tmp_path):
     bench.core.blocked = bench.core.hold = None
     assert bench.core.sweep(10) == 1
     mark.close()
-    assert marks.open(TASK).held == 4, "an orderly sweep counts nothing"
+    assert marks.open(TASK).held is None, "it came to its end"
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_deaths_in_sweeps_that_came_to_their_end_do_not_add_up(tmp_path):
+    """A worker that was killed now and then in years of catalogs is not held for it."""
+    marks = Marks(tmp_path / "marks")
+    for number in range(DEATHS + 2):
+        die_sweeping(marks, number)
+        bench = swept(ToyStage())
+        bench.core._mark = mark = marks.open(TASK)
+        assert mark.held is None
+        assert bench.core.sweep(10) == 1
+        mark.close()
+
+
+def die_sweeping(marks: Marks, number: int) -> None:
+    """A process that is killed in a sweep, after ``number`` more records than before."""
+
+    class Deadly(ToyStage):
+        def switch(self, *args):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if (child := os.fork()) == 0:
+        bench = swept(Deadly())
+        bench.core._mark = marks.open(TASK)
+        bench.core.position += number
+        bench.core.sweep(10)
+    os.waitpid(child, 0)
 
 
 def swept(stage: ToyStage) -> Bench:
