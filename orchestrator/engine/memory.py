@@ -18,6 +18,9 @@ from typing import Final, NamedTuple
 PERIOD_S: Final = 2.0
 HUGE: Final = 2 * 1024 * 1024
 """Bytes of a large page, on amd64 and on arm64 with pages of 4 KB."""
+THREADS_HEAP: Final = 64 * 1024 * 1024
+"""At multiples of it the GNU C library puts the heaps of other threads than the main one: what passes
+through them does not stay."""
 DENSE: Final = 0.75
 """A part of memory that is filled less than this would only grow."""
 MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25
@@ -66,6 +69,8 @@ def areas(smaps: str) -> Iterator[Area]:
 def worth_it(area: Area) -> tuple[int, int] | None:
     """Return the whole large pages of an area that is densely filled, as (begin, bytes)."""
     begin, end = -(-area.begin // HUGE) * HUGE, area.end // HUGE * HUGE
+    if area.begin % THREADS_HEAP == 0:
+        return None
     if area.resident < DENSE * (area.end - area.begin) or area.huge >= end - begin:
         return None
     return begin, end - begin

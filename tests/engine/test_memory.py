@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.engine import memory
-from orchestrator.engine.memory import HUGE, Area, LargePages, areas, worth_it
+from orchestrator.engine.memory import HUGE, THREADS_HEAP, Area, LargePages, areas, worth_it
 
 ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 SMAPS = """\
@@ -43,11 +43,12 @@ def test_only_private_memory_without_a_file_is_seen():
 @pytest.mark.parametrize(
     ("area", "part"),
     [
-        (Area(0, 4 * HUGE, 4 * HUGE, HUGE), (0, 4 * HUGE)),
+        (Area(HUGE, 5 * HUGE, 4 * HUGE, HUGE), (HUGE, 4 * HUGE)),
         (Area(4096, 4 * HUGE + 4096, 4 * HUGE, 0), (HUGE, 3 * HUGE)),  # whole pages alone
-        (Area(0, 4 * HUGE, 2 * HUGE, 0), None),  # sparse: it would only grow
-        (Area(0, 4 * HUGE, 4 * HUGE, 4 * HUGE), None),  # done already
-        (Area(0, HUGE // 2, HUGE // 2, 0), None),  # too small
+        (Area(THREADS_HEAP, THREADS_HEAP + 4 * HUGE, 4 * HUGE, 0), None),  # of another thread
+        (Area(HUGE, 5 * HUGE, 2 * HUGE, 0), None),  # sparse: it would only grow
+        (Area(HUGE, 5 * HUGE, 4 * HUGE, 4 * HUGE), None),  # done already
+        (Area(HUGE, HUGE + HUGE // 2, HUGE // 2, 0), None),  # too small
     ],
 )
 def test_what_is_worth_it(area, part):
