@@ -225,16 +225,21 @@ async def test_a_fenced_partition_reopens_only_while_it_is_ours(rig):
     assert rig.reader.seeks[-1] == 0
 
 
-async def test_a_death_and_an_assignment_open_a_partition_once(rig):
-    """The group's answer comes in the turn of the loop in which the partition is assigned anew."""
+async def dead_and_asking(rig) -> int:
+    """Let a partition die while the group owes an answer whose it is; return who fenced it."""
     await rig.engine.assign([TASK])
     await rig.until(lambda: rig.engine.ready(TASK))
     rig.reader.answer.clear()
     SimulatedChangelog(rig.world).fence(lambda: False)
-    owner = rig.world.owner
     rig.send(5)
     await rig.reader.asked.wait()
     rig.engine._openings = LastFirst()
+    return rig.world.owner
+
+
+async def test_a_death_and_an_assignment_open_a_partition_once(rig):
+    """The group's answer comes in the turn of the loop in which the partition is assigned anew."""
+    owner = await dead_and_asking(rig)
     await rig.engine.suspend()
     rig.reader.answer.set()
     await rig.engine.assign([TASK])
@@ -257,14 +262,7 @@ async def test_an_opening_waits_for_one_that_came_too_late_to_be_cancelled(rig):
 
 async def test_an_engine_that_closes_opens_nothing(rig):
     """The group's answer to a death comes while everything is being closed."""
-    await rig.engine.assign([TASK])
-    await rig.until(lambda: rig.engine.ready(TASK))
-    rig.reader.answer.clear()
-    SimulatedChangelog(rig.world).fence(lambda: False)
-    owner = rig.world.owner
-    rig.send(5)
-    await rig.reader.asked.wait()
-    rig.engine._openings = LastFirst()
+    owner = await dead_and_asking(rig)
     rig.reader.answer.set()
     await rig.engine.close()
     await rig.until(lambda: not rig.engine._background)
