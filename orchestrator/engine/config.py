@@ -44,6 +44,9 @@ class EngineConfig:
     """A little under Kafka's default ``max.message.bytes`` (1,048,588), record overhead included."""
     cached_bytes: int = 128 * 1024 * 1024
     """Memory for the states of a whole process, about: see ``states.Room``."""
+    decoded: int = 16
+    """States of one task that stay decoded; more than the processor's cache holds cost more than
+    decoding them anew, unless a stage decodes slowly."""
     cached_timers: int = 50_000
     """Index entries that one load may bring into the heap."""
     timers_ahead_ms: int = 60_000

@@ -179,9 +179,9 @@ class Processor(Generic[S]):
         except (PoisonError, UnicodeDecodeError) as poison:
             self._dead_record(record, now, poison)
             return
-        entry = self.states.cached(key)
-        if entry is None or entry.state.catalog != self.catalogs.ordinal:
-            entry = self._current(key, now)
+        entry = self._entry(key)
+        if entry.state.catalog != self.catalogs.ordinal:
+            self._catch_up(key, entry, now)
         self.counters.events += 1
         self.erasing |= isinstance(decoded, Forget)
         failed = self._attempt(
@@ -207,7 +207,10 @@ class Processor(Generic[S]):
         """
         due, key = due_of(timer), key_of(timer).decode()
         # A superseded entry must not bring its state to a new catalog: when depends on checkpoints.
-        if self._entry(key).state.due != due or (entry := self._current(key, due)).state.due != due:
+        entry = self._entry(key)
+        if entry.state.due == due:
+            self._catch_up(key, entry, due)
+        if entry.state.due != due:
             self.stale.append(timer)
             return False
         self._fire(key, entry, due, self.catalogs.newest)
@@ -239,7 +242,7 @@ class Processor(Generic[S]):
             if seen >= budget:
                 catalogs.sweep = raw
                 return seen
-            self._current(raw.decode(), now)
+            self.bring(raw.decode(), now)
             seen += 1
         catalogs.swept()
         self.counters.swept += seen
@@ -251,7 +254,7 @@ class Processor(Generic[S]):
         Raises:
             Blocked: Something must be waited for; nothing has been changed.
         """
-        self._current(key, now)
+        self._catch_up(key, self._entry(key), now)
 
     def take_outputs(self) -> tuple[list[Output], list[bytes]]:
         """Return the outputs and superseded index entries since the last time."""
@@ -303,18 +306,17 @@ class Processor(Generic[S]):
         except UnavailableError as newer:  # written by a later version of this program
             raise Blocked(newer) from newer
 
-    def _current(self, key: str, until: int) -> Entry[S]:
-        """Return the entry of ``key``, brought to the newest catalog and to time ``until``."""
-        catalogs, entry = self.catalogs, self._entry(key)
+    def _catch_up(self, key: str, entry: Entry[S], until: int) -> None:
+        """Bring a state to the newest catalog and to time ``until``."""
+        catalogs = self.catalogs
         if entry.state.catalog == catalogs.ordinal or not self._stage.sweeps:
-            return entry
+            return
         steps = list(catalogs.steps(entry.state.catalog))
         for index, step in enumerate(steps):
             self._bring(key, entry, step)
             later = steps[index + 1].at if index + 1 < len(steps) else until
             while 0 < entry.state.due <= later:
                 self._fire(key, entry, max(entry.state.due, step.at), step.new)
-        return entry
 
     def _bring(self, key: str, entry: Entry[S], step: Step) -> None:
         def act() -> list[Emit]:

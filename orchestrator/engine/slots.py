@@ -192,7 +192,7 @@ def build_core(
         DefinitionMissing: A catalog in force cannot be compiled yet.
     """
     store, meta = opened.store, opened.meta
-    states = States(stage, store, meta.digest, tools.room)
+    states = States(stage, store, meta.digest, tools.room, config.decoded)
     timers = Timers(
         store.timers,
         states.pending_timers,

@@ -142,6 +142,7 @@ def run(seed: int, *, crashes: bool, records: int = 300, keys: int = 7) -> World
     config = EngineConfig(
         max_inputs=rnd.choice([1, 5, 50, 1_000]),
         cached_bytes=rnd.choice([1, 60_000]),
+        decoded=rnd.choice([0, 2, 64]),
         cached_timers=rnd.choice([1, 3, 100]),
         timers_ahead_ms=rnd.choice([0, 50, 60_000]),
     )

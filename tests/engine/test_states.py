@@ -32,9 +32,9 @@ class Padding:
 class Partition:
     """The states of one task, and what writes them."""
 
-    def __init__(self, number: int, room: Room) -> None:
+    def __init__(self, number: int, room: Room, decoded: int = 0) -> None:
         self._store = SimulatedStores(World()).open(TaskId("padding", number))
-        self.states = States(Padding(), self._store, 0, room)
+        self.states = States(Padding(), self._store, 0, room, decoded)
 
     def fill(self, keys: int, size: int = 1_000) -> None:
         for number in range(keys):
@@ -84,5 +84,18 @@ def test_without_room_only_what_is_under_way_stays():
     partition = Partition(0, Room(1))
     partition.fill(100)
     assert len(partition.states) == 0
-    partition.states.get("k5", 1)
-    assert len(partition.states) == 1
+    before = partition.states.peek("k5")
+    entry = partition.states.get("k5", 1)
+    partition.states.accept("k5", entry, partition.states.value_of(Padded(b"new")))
+    assert partition.states.get("k5", 1).state.padding == b"new"
+    partition.commit()
+    assert (len(partition.states), partition.states.peek("k5").padding) == (0, b"new")
+    assert before.padding != b"new"
+
+
+def test_those_that_came_last_stay_decoded():
+    none, few = Partition(0, Room(200_000)), Partition(0, Room(200_000), decoded=4)
+    for states in (none.states, few.states):
+        found = [states.get(f"k{number}", 1) for number in range(100)]
+        again = [states.get(f"k{number}", 1) is found[number] for number in (99, 98, 50)]
+        assert again == [states is few.states, states is few.states, False]

@@ -63,7 +63,7 @@ def main() -> None:
     for future in admin.create_topics([changelog]).values():
         future.result(30)
     own = assembly.engine_config(settings)
-    config = replace(own, cached_bytes=1 << 30)
+    config = replace(own, cached_bytes=1 << 30, decoded=1_000_000)
     assembly.Topology = lambda _: topology  # the runner's names instead of the deployment's
     serve(
         lambda: assembly.build_app(

@@ -51,7 +51,7 @@ def simulated(cluster):
         put(ticks, "time", _Time(cluster))
         put(ticks, "wall_ms", cluster.wall)
         # so that a replay is several writes
-        put(replay, "BATCH_KEYS", 2 if cluster.config.cached_bytes == 1 else 100)
+        put(replay, "BATCH_KEYS", cluster.portion)
         for module in (engine, replay, processor, slots, ticks):
             put(module, "_log", _Quiet())
         yield
@@ -86,6 +86,8 @@ class Cluster:
         self.skew = rnd.choice([0, 0, -3_000, 40, 7_000])
         self.broker = Broker(rnd, self.step, self.broker_clock)
         self.workers = [Worker(self, number) for number in range(rnd.choice([1, 2, 2, 3]))]
+        self.portion = rnd.choice([2, 100])
+        """Keys that a replay writes at once."""
         self.members: set[Worker] = set()
         self.generation = 0
         self.assignment: dict[int, list[int]] = {}

@@ -41,9 +41,9 @@ MUTANTS = [
     ),
     Mutant(
         "cap read outside the transaction",
-        "engine.processor:Processor.record",
-        "entry = self.states.cached(key)",
-        "self.states._cache.pop(key, None); entry = None",
+        "engine.states:States.get",
+        "row = self._dirty.get(key) or self._flushing.get(key) or self._stored(key)",
+        "row = self._stored(key)",
         "decide",
     ),
     Mutant(
@@ -137,14 +137,14 @@ MUTANTS = [
     Mutant(
         "uncommitted state evicted",
         "engine.states:States.committed",
-        "for key in cache if key not in dirty",
-        "for key in cache",
+        "self._flushing = {}",
+        "self._flushing, self._dirty = {}, {}",
     ),
     Mutant(
         "timers of uncommitted states forgotten",
         "engine.states:States.pending_timers",
-        "for states in (self._flushing, self._dirty):",
-        "for states in ():",
+        "for rows in (self._flushing, self._dirty):",
+        "for rows in ():",
     ),
     Mutant(
         "position of the disk, not of the changelog",

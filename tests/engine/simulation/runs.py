@@ -29,6 +29,7 @@ def config_of(rnd) -> EngineConfig:
         keep_deadline=0.5,
         claim_pause=0.1,
         cached_bytes=rnd.choice([1, 60_000]),
+        decoded=rnd.choice([0, 2, 64]),
         cached_timers=rnd.choice([1, 3, 100]),
         timers_ahead_ms=rnd.choice([0, 50, 60_000]),
         max_queue=rnd.choice([20, 1_000]),
