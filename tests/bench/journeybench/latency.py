@@ -2,7 +2,8 @@
 
 Open loop: events are written at a fixed rate whatever comes of them. ``decision`` begins on the
 timeline (one stage); ``action`` begins on the events topic (identify, then decide, two transactions).
-What timers do is not counted: nobody waits for it from an event on.
+What timers do is not counted: nobody waits for it from an event on. Events are encoded before the
+run and decisions decoded after it, for both would be done on the broker's core.
 """
 
 from __future__ import annotations
@@ -38,13 +39,12 @@ AFTER_S = 5
 
 
 class Reader(threading.Thread):
-    """Notes when the first record of each cause came into sight."""
+    """Notes when each record came into sight."""
 
-    def __init__(self, settings: Any, codec: Any, topics: list[str]) -> None:
+    def __init__(self, settings: Any, topics: list[str]) -> None:
         super().__init__(daemon=True)
-        self.seen: dict[str, float] = {}
+        self._seen: list[tuple[bytes, float]] = []
         self._settings = settings
-        self._codec = codec
         self._topics = topics
         self._over = threading.Event()
 
@@ -57,14 +57,17 @@ class Reader(threading.Thread):
             for message in consumer.consume(500, 0.01):
                 now = time.time() * 1000
                 if message.error() is None:
-                    record = self._codec.decode(message.value() or b"")
-                    self.seen.setdefault(record.caused_by, now)
+                    self._seen.append((message.value() or b"", now))
         consumer.close()
 
-    def stop(self) -> None:
-        """Read no more."""
+    def stop(self, codec: Any) -> dict[str, float]:
+        """Read no more; return when the first record of each cause came into sight."""
         self._over.set()
         self.join()
+        first: dict[str, float] = {}
+        for value, at in self._seen:
+            first.setdefault(codec.decode(value).caused_by, at)
+        return first
 
 
 def measure(broker: Broker, kind: str, rate: int, seconds: int) -> dict[str, Any]:
@@ -98,30 +101,30 @@ def _measured(stack: Stack, kind: str, rate: int, seconds: int) -> dict[str, Any
     core = int(os.environ.get("JB_SUT_CORE", "1"))
     runner.pin(role.process.pid, core)
     stack.wait_ready("worker", f"{stack.worker_url}/readyz", 120)
-    reader = Reader(stack.settings, codec, topics)
-    reader.start()
-    producer = Producer(producer_config(stack.settings, **{"linger.ms": 1}))
-    appended: dict[str, int] = {}
-    began = time.monotonic()
     total = rate * (WARM_S + seconds)
     now = int(time.time() * 1000)
-    stream = workload.events(total, CUSTOMERS, begin=now, span_ms=1000 * total // rate)
-    for number, (key, event) in enumerate(stream):
+    stream = [
+        (key if kind == "decision" else b"account_id:" + key, codec.encode(event, source), event)
+        for key, event in workload.events(total, CUSTOMERS, begin=now, span_ms=1000 * total // rate)
+    ]
+    reader = Reader(stack.settings, topics)
+    reader.start()
+    producer = Producer(producer_config(stack.settings, **{"linger.ms": 5}))
+    appended: dict[str, int] = {}
+    began = time.monotonic()
+    for number, (key, value, event) in enumerate(stream):
         while (ahead := began + number / rate - time.monotonic()) > 0:
             producer.poll(min(ahead, 0.002))
         note = _note(appended, event.event_id) if number >= rate * WARM_S else None
-        name = key if kind == "decision" else b"account_id:" + key
-        producer.produce(source, codec.encode(event, source), name, on_delivery=note)
+        producer.produce(source, value, key, on_delivery=note)
         if number % 100 == 0:
             producer.poll(0)
     late = time.monotonic() - began - total / rate
     producer.flush(60)
     time.sleep(AFTER_S)
-    reader.stop()
     stack.stop("worker")
-    waits = sorted(
-        seen - appended[cause] for cause, seen in reader.seen.items() if cause in appended
-    )
+    seen = reader.stop(codec)
+    waits = sorted(at - appended[cause] for cause, at in seen.items() if cause in appended)
     return {
         "kind": kind,
         "rate": rate,
