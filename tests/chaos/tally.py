@@ -57,13 +57,13 @@ class Tally:
         """End a series: what has been noted of it counts from now on."""
         self._note({"series": series, "violation": violation, "events": events, "commit": commit})
 
-    def keep(self, series: str, folder: Path) -> None:
+    def keep(self, series: str, logs: list[Path]) -> None:
         """Keep the logs of a series that was broken."""
         if self.file is None:
             return
         kept = self.file.with_suffix("") / series.replace("/", "-")
         kept.mkdir(parents=True, exist_ok=True)
-        for log in folder.glob("**/worker*.log"):
+        for log in logs:
             shutil.copy(log, kept)
 
     def _note(self, line: dict) -> None:
