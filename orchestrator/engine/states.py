@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from orchestrator.engine import meta as metas
 from orchestrator.engine.ports import StateWrite, Store
-from orchestrator.engine.timers import due_of
+from orchestrator.engine.timers import NEVER_DUE, due_of
 from orchestrator.stages.protocol import S, Stage
 
 ERASED = b""
@@ -30,7 +30,6 @@ BESIDE: Final = 135
 """Bytes that a kept state takes beside its own: key, place in a dict, head of the object."""
 FIRST_GUESS: Final = 512.0
 """Bytes of a state, as long as none has been written."""
-NEVER_DUE: Final = bytes(8)
 
 
 class Room:

@@ -25,6 +25,7 @@ from rocksdict import (
 )
 
 from orchestrator.engine.ports import StateWrite, TaskId
+from orchestrator.engine.timers import NEVER_DUE
 from orchestrator.errors import FatalError
 
 BLOCK_CACHE = 128 * 1024 * 1024
@@ -124,12 +125,12 @@ class RocksStore:
         for entry in stale:
             batch.delete(entry, timers)
         for key, value, former_due in sorted(states, key=_key):
-            due = value[:8] if value is not None else _NO_DUE
-            if former_due or due != _NO_DUE:
+            due = value[:8] if value is not None else NEVER_DUE
+            if former_due or due != NEVER_DUE:
                 former = former_due.to_bytes(8, "big")
                 if former_due and former != due:
                     batch.delete(former + key, timers)
-                if due not in (_NO_DUE, former):
+                if due not in (NEVER_DUE, former):
                     armed.append(due + key)
             if value is None:
                 batch.delete(key, state)
@@ -179,7 +180,6 @@ class RocksStore:
                 (path / _CLOSED).write_text(_inventory(path))
 
 
-_NO_DUE = bytes(8)
 _SIZES = ("rocksdb.estimate-live-data-size", "rocksdb.cur-size-all-mem-tables")
 """On disk, compressed, and in memory."""
 _key = itemgetter(0)

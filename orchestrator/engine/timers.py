@@ -15,6 +15,8 @@ from itertools import chain
 
 END = b"\xff" * 8
 """Beyond every entry: the index holds nothing more."""
+NEVER_DUE = bytes(8)
+"""``due`` of a state that has no timer, as its value begins."""
 
 
 def entry(due: int, key: bytes) -> bytes:

@@ -2,8 +2,9 @@
 
 The events lie on the timeline before the worker starts, so the figure is one stage's: Avro in, seed
 journey, waits, caps, gap, quiet hours, consent and traits, Avro out, exactly once. They tell of two
-weeks, and time is the log's. It commits as often as every entrant (a second; its own default is less). What was decided is then held against ``simulate`` over the same events,
-decision by decision, and all states against a rerun of the log (``replay --verify``), byte for byte.
+weeks, and time is the log's. It commits as often as every entrant (a second; its own default is less).
+What was decided is then held against ``simulate`` over the same events, decision by decision, and
+all states against a rerun of the log (``replay --verify``), byte for byte.
 """
 
 from __future__ import annotations
