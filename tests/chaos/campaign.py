@@ -101,8 +101,7 @@ class Campaign:
             except AssertionError as broken:  # a violation, or what the laboratory itself asserts
                 violation = f"trial {done}, {deployment.fault}: {broken}"
                 _say(f"VIOLATION in series {series}, {violation}")
-                logs = Path(folder).glob("**/worker*.log")
-                self.tally.keep(series, [*logs, broker.log_file])
+                self.tally.keep(series, [*deployment.logs, broker.log_file])
                 broker.start()
             finally:
                 deployment.close()

@@ -83,6 +83,11 @@ class Deployment(Lab):
         self._running.remove(process)
         return process
 
+    @property
+    def logs(self) -> list[Path]:
+        """What the workers have said."""
+        return sorted(self.folder.glob("**/worker*.log"))
+
     def arm(self, slot: int, point: str, hits: int, how: str = "KILL") -> None:
         """Let a worker, running or yet to start, meet its fault at a point."""
         draft = self._arm_file(slot).with_suffix(".draft")

@@ -52,12 +52,11 @@ DRAIN_S = 400.0
 class Product:
     """See the module docstring; what a campaign asks of a deployment."""
 
-    def __init__(self, broker, registry, prefix: str, folder: Path, seed: int, rate: int) -> None:
+    def __init__(self, broker, registry, prefix: str, _folder: Path, seed: int, rate: int) -> None:
         self.broker, self.registry = broker, registry
         self.random = random.Random(seed)
         self.harmed, self.fault, self.sent = 0.0, "the start", 0
         self.exits: Counter[str] = Counter()
-        self.folder = folder
         self._rate = rate
         self._quiet = threading.Event()
         self._load = threading.Thread(target=self._send_on, daemon=True)
@@ -95,6 +94,11 @@ class Product:
     def workers(self) -> list[str]:
         """The workers' names."""
         return sorted(self._web)
+
+    @property
+    def logs(self) -> list[Path]:
+        """What the roles have said."""
+        return sorted(self.stack.home.glob("*.log")) if self._entered else []
 
     def kill(self, *names: str) -> None:
         """SIGKILL to roles, at once."""
@@ -144,14 +148,18 @@ class Product:
         with PartitionReader(self.stack.settings, topic, number) as reader:
             return reader.bounds()[1]
 
+    def stop_workers(self) -> None:
+        """End the workers in order, for good."""
+        for name in self.workers:
+            if code := self.stack.stop(name):
+                raise Violation(f"{name} was to stop and ended with {code}")
+
     def close(self) -> None:
         """End everything."""
         self._quiet.set()
         if self._load.is_alive():
             self._load.join(60)
         if self._entered:
-            for role in self.stack.roles.values():
-                (self.folder / f"worker-{role.name}.log").write_bytes(role.log.read_bytes())
             self.stack.__exit__(None, None, None)
 
     # ------------------------------------------------------------------------------- load
@@ -232,14 +240,15 @@ def settle(product: Product) -> None:
     quiet: list[tuple[int, ...]] = []
 
     def drained() -> bool:
-        ledgers = _ledgers(log)
-        sends = [a for _, _, a in log.records("actions") if a.kind == "send"]
-        open_ = [a for a in sends if ledgers[a.action_id][-1:] not in FINALS]
-        quiet.append((len(sends), product._decided(), len(open_), _lag(product)))
+        quiet.append((*_sends(log), product._decided(), _lag(product)))
         time.sleep(3)
-        return quiet[-3:] == quiet[-1:] * 3 and quiet[-1][2:] == (0, 0)
+        return quiet[-3:] == quiet[-1:] * 3 and quiet[-1][1] == quiet[-1][3] == 0
 
     product.wait("every action has its outcome", drained, DRAIN_S)
+    # Waits go on to end, for minutes after a new catalog, and each may let a message leave: nobody
+    # decides while all is compared.
+    product.stop_workers()
+    product.wait("what left last has its outcome", lambda: _sends(log)[1] == 0, DRAIN_S)
     audit = json.loads(product.stack.run("replay", "--verify", "--output", "json"))
     if not audit["ok"]:
         raise Violation(f"the log gives something else: {audit}")
@@ -252,6 +261,13 @@ def settle(product: Product) -> None:
 
 
 FINALS = [[state] for state in sorted(FINAL)]
+
+
+def _sends(log: Log) -> tuple[int, int]:
+    """Return how many sends there are, and how many of them have no outcome."""
+    ledgers = _ledgers(log)
+    sends = [action for _, _, action in log.records("actions") if action.kind == "send"]
+    return len(sends), sum(ledgers[one.action_id][-1:] not in FINALS for one in sends)
 
 
 def _ledgers(log: Log) -> dict[str, list[str]]:
