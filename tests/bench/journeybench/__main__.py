@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import product
 import runner
 
-from orchestrator.testing.broker import Broker
+from orchestrator.testing.broker import AS_DEPLOYED, Broker
 
 COLUMNS = (
     "entrant",
@@ -36,7 +36,11 @@ def main() -> int:
     parser.add_argument("--customers", type=int, default=100_000)
     parser.add_argument("--zipf", type=float, default=0.0)
     parser.add_argument("--runs", type=int, default=1, help="interleaved: ratios within one run")
-    parser.add_argument("--only", default="floor,ours_engine,kafka_streams,ours_product")
+    parser.add_argument(
+        "--only",
+        default="floor,ours_engine,kafka_streams,ours_product",
+        help="rows, separated by commas; also ours_example",
+    )
     parser.add_argument("--output", choices=["table", "json"], default="table")
     given = parser.parse_args()
     if not runner.PEERS.is_dir():
@@ -45,7 +49,7 @@ def main() -> int:
     home = Path(os.environ.get("JB_HOME", CACHE))
     home.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    with Broker() as broker, runner.peers(home, broker) as run:
+    with Broker(jvm=AS_DEPLOYED) as broker, runner.peers(home, broker) as run:
         os.sched_setaffinity(0, {int(run.OTHER_CORE)})
         for _ in range(given.runs):
             for name in given.only.split(","):
@@ -59,8 +63,9 @@ def main() -> int:
 
 
 def _row(run: Any, broker: Broker, name: str, given: argparse.Namespace) -> dict[str, Any] | None:
-    if name == product.ROW:
-        return product.drain(run, broker, count=given.count, customers=given.customers)
+    if name in product.ROWS:
+        load = product.load_of(run, name, given.count, given.customers, given.zipf)
+        return product.drain(run, broker, name, load, given.count)
     if not runner.installed(run, name):
         sys.stderr.write(
             f"{name} is left out: not installed (JB_HOME={run.HOME} {runner.PEERS}/setup.sh)\n"

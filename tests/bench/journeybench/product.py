@@ -1,10 +1,11 @@
-"""The product's row: the example workspace on as many events, by the worker that operators run.
+"""The product's rows: a workspace's journeys by the worker that operators run.
 
-The events lie on the timeline before the worker starts, so the figure is one stage's: Avro in, seed
-journey, waits, caps, gap, quiet hours, consent and traits, Avro out, exactly once. They tell of two
-weeks, and time is the log's. It commits as often as every entrant (a second; its own default is less).
-What was decided is then held against ``simulate`` over the same events, decision by decision, and
-all states against a rerun of the log (``replay --verify``), byte for byte.
+``ours_product`` is the opponents' job as a workspace, on their events; ``ours_example`` is the example
+workspace on events that suit it. The events lie on the timeline before the worker starts, so the figure is one stage's: Avro in, seed
+journey, waits, caps, quiet hours, consent and traits, Avro out, exactly once. They tell of two weeks,
+and time is the log's. It commits as often as every entrant (a second; its own default is less). What
+was decided is then held against the pure stages over the same events, as ``simulate`` runs them,
+decision by decision, and all states against a rerun of the log (``replay --verify``), byte for byte.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import msgspec
+import transcription
 import workload
 from confluent_kafka import Producer
 
@@ -26,18 +29,44 @@ from orchestrator.journeys import load_workspace
 from orchestrator.kafka.clients import producer_config
 from orchestrator.kafka.reading import read_partition
 from orchestrator.kafka.topics import Topology
-from orchestrator.records import Decision
+from orchestrator.records import Decision, Event
 from orchestrator.testing.broker import Broker
-from orchestrator.testing.simulation import simulate
+from orchestrator.testing.pipeline import Pipeline
+from orchestrator.testing.simulation import BEGINNING_MS
 from orchestrator.testing.stack import Stack
 
-ROW = "ours_product"
-END = workload.BEGIN + workload.SPAN_MS + 4 * 86_400_000
-"""Waits and deferred sends of the last day have come due by then."""
+ROWS = ("ours_product", "ours_example")
+REST_MS = 7 * 86_400_000
+"""After so long every wait and every deferred send of a log's last day has come to its end."""
 LINE = 'orchestrator_inputs_total{kind="events",stage="decide"}'
 
 
-def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, Any]:
+class Load(NamedTuple):
+    """What a row runs. ``events`` yields (key, event, log time), the same each time."""
+
+    workspace: Path
+    events: Callable[[], Iterator[tuple[bytes, Event, int]]]
+    end: int
+    """Log time at which nothing more is due."""
+
+
+def load_of(run: Any, row: str, count: int, customers: int, zipf: float) -> Load:
+    """Return what a row runs, in the size of the opponents' log."""
+    if row == "ours_example":
+        return Load(
+            workload.EXAMPLE,
+            lambda: ((k, e, e.occurred_at) for k, e in workload.events(count, customers)),
+            workload.BEGIN + workload.SPAN_MS + REST_MS,
+        )
+    _, log, _ = run.event_log(count, customers, zipf, transcription.DAYS)
+    return Load(
+        transcription.WORKSPACE,
+        lambda: transcription.events(log),
+        transcription.begin() + transcription.DAYS * 86_400_000 + REST_MS,
+    )
+
+
+def drain(run: Any, broker: Broker, row: str, load: Load, count: int) -> dict[str, Any]:
     """Measure; return a row like the peers'."""
     name = f"bench-{time.time_ns()}"
     settings = {
@@ -45,8 +74,8 @@ def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, 
         "topics": {"prefix": name},
         "worker": {"assume_accepted": True, "checkpoint_ms": run.COMMIT_MS},
     }
-    with Stack(workload.EXAMPLE, clock="log", broker=broker, settings=settings) as stack:
-        _preload(stack, count, customers)
+    with Stack(load.workspace, clock="log", broker=broker, settings=settings) as stack:
+        _preload(stack, load)
         role = stack.start("worker")
         _pin(role.process.pid, int(run.SUT_CORE))
         stack.wait_ready("worker", f"{stack.worker_url}/readyz", 120)
@@ -62,9 +91,9 @@ def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, 
         span = max(1.0, high[0] - low[0])
         with tempfile.TemporaryDirectory() as folder:
             found = audit(stack.settings, "decide", Path(folder))
-        decided, simulated = _decided(stack), _simulated(count, customers)
+        decided, simulated = _decided(stack), _simulated(load)
         return {
-            "entrant": ROW,
+            "entrant": row,
             "events": count,
             "cpu_s_per_M": round((high[1] - low[1]) / span * 1e6, 2),
             "ev_s": round(span / max(0.01, high[2] - low[2])),
@@ -77,18 +106,17 @@ def drain(run: Any, broker: Broker, *, count: int, customers: int) -> dict[str, 
         }
 
 
-def _preload(stack: Stack, count: int, customers: int) -> None:
+def _preload(stack: Stack, load: Load) -> None:
     codec, topology = open_codec(stack.settings), Topology(stack.settings)
     timeline = topology.name("timeline")
     codec.prepare({timeline: "timeline"})
     producer = Producer(producer_config(stack.settings))
-    for key, event in workload.events(count, customers):
-        value = codec.encode(event, timeline)
-        producer.produce(timeline, value, key, timestamp=event.occurred_at)
+    for key, event, at in load.events():
+        producer.produce(timeline, codec.encode(event, timeline), key, timestamp=at)
         while len(producer) > 50_000:
             producer.poll(0.1)
     for partition in range(topology.partitions("timeline")):  # a tick: time has come this far
-        producer.produce(timeline, partition=partition, timestamp=END)
+        producer.produce(timeline, partition=partition, timestamp=load.end)
     producer.flush(300)
 
 
@@ -104,21 +132,17 @@ def _decided(stack: Stack) -> Counter[bytes]:
     )
 
 
-def _simulated(count: int, customers: int) -> Counter[bytes]:
-    """Return the decisions of ``simulate`` over the same events."""
-    found: Counter[bytes] = Counter()
-    catalog = load_workspace(workload.EXAMPLE).catalog
+def _simulated(load: Load) -> Counter[bytes]:
+    """Return the decisions of the pure stages over the same log."""
+    catalog = load_workspace(load.workspace).catalog
     if catalog is None:
-        raise SystemExit(f"{workload.EXAMPLE} does not compile")
-
-    def take(output: Any) -> None:
-        if isinstance(output.emit.record, Decision):
-            found[_same(output.emit.record)] += 1
-
-    simulate(
-        catalog, (event for _, event in workload.events(count, customers)), until=END, each=take
-    )
-    return found
+        raise SystemExit(f"{load.workspace} does not compile")
+    pipeline, outputs = Pipeline(catalog, BEGINNING_MS), []
+    for _, event, at in load.events():
+        outputs += pipeline.append(event, at)
+    outputs += pipeline.advance(load.end)
+    records = (output.emit.record for output in outputs)
+    return Counter(_same(record) for record in records if isinstance(record, Decision))
 
 
 def _same(record: Any) -> bytes:
