@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 WRITE_KEY = "demo-web"
 SERVER_KEY = "demo-server"
 READY_S = 60.0
-STOP_S = 15.0
+STOP_S = 30.0
 COMMAND_S = 120.0
 TAIL_LINES = 30
 
