@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import textwrap
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import aiokafka
 import aiokafka.consumer.fetcher
@@ -340,6 +341,22 @@ def test_isolation_and_fetch_wait_are_read_when_the_consumer_starts():
     source = inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     assert "isolation_level=self._isolation_level" in source
     assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in source
+
+
+def test_what_a_fetch_waits_for_is_read_as_each_request_is_made():
+    """The engine changes both between two fetches."""
+    source = inspect.getsource(_Fetcher.Fetcher._get_actions_per_node)
+    assert "self._fetch_max_wait_ms,\n" in source
+    assert "self._fetch_min_bytes,\n" in source
+
+
+def test_a_fetch_is_held_back_where_much_comes():
+    """One that brought little is followed by one that waits for a single record: nobody waits longer."""
+    fetcher = SimpleNamespace()
+    faust_seams._pace(fetcher, faust_seams.HELD_FROM)
+    assert vars(fetcher) == {"_fetch_min_bytes": 8192, "_fetch_max_wait_ms": 10}
+    faust_seams._pace(fetcher, faust_seams.HELD_FROM - 1)
+    assert vars(fetcher) == {"_fetch_min_bytes": 1, "_fetch_max_wait_ms": 50}
 
 
 def test_plain_records_have_what_the_engine_asks_for():
