@@ -5,8 +5,9 @@ override names what it replaces in faust-streaming 0.15.3 and aiokafka 0.14.0; a
 the hashes of what is replaced, so that no upgrade goes unnoticed.
 
 =====================  =============================================================================
-``EngineThread``       read_committed; short fetch wait; chunks stamped in the fetching thread; own
-                       seeks, numbered, so that chunks fetched before a seek are known
+``EngineThread``       read_committed; fetches wait shortly, or for a portion where much comes; chunks
+                       stamped in the fetching thread; own seeks, numbered, so that chunks fetched
+                       before a seek are known
 ``EngineConsumer``     delivers chunks; suspends the engine before a revoke; no bookkeeping of acks
 ``EngineTransport``    only to name the consumer
 =====================  =============================================================================
@@ -100,7 +101,8 @@ class EngineThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         fetched = await super()._fetch_records(
             consumer, active_partitions, timeout=timeout, max_records=max_records
         )
-        # No await since the records were taken: position, generation and epoch fit them.
+        # No await since the records were taken: position, generation and epoch fit them, and what the
+        # next fetch waits for is set before its request is made.
         _pace(consumer._fetcher, sum(map(len, fetched.values())))  # noqa: SLF001
         chunks = {}
         assignment = consumer._subscription.subscription.assignment  # noqa: SLF001
