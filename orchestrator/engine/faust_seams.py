@@ -37,10 +37,10 @@ from orchestrator.observability import get_logger
 
 FETCH_WAIT_MS = 50
 """Faust's 1.5 s lets a busy partition wait behind an idle one's long poll."""
-HELD_FROM = 16
-"""Records of one fetch from which on the next one is held back: fewer, larger ones cost far less."""
-HELD_BYTES, HELD_MS = 8 * 1024, 10
-"""The broker answers a fetch that is held back with so much, or after so long."""
+PORTION_FROM = 16
+"""Records of one fetch from which on the next one waits for a portion: fewer, larger ones cost far less."""
+PORTION_BYTES, PORTION_MS = 8 * 1024, 10
+"""So much, compressed, or what there is after so long."""
 FETCH_TIMEOUT_S = 0.2
 """Short: partitions that become active meanwhile must not wait."""
 DELIVERY_RECORDS = 500
@@ -298,9 +298,9 @@ class EngineConsumer(driver.Consumer):  # type: ignore[misc]
 
 def _pace(fetcher: Any, fetched: int) -> None:
     """Choose what the next fetch waits for: where much comes, for a portion; else for one record."""
-    held = fetched >= HELD_FROM
-    fetcher._fetch_min_bytes = HELD_BYTES if held else 1  # noqa: SLF001
-    fetcher._fetch_max_wait_ms = HELD_MS if held else FETCH_WAIT_MS  # noqa: SLF001
+    much = fetched >= PORTION_FROM
+    fetcher._fetch_min_bytes = PORTION_BYTES if much else 1  # noqa: SLF001
+    fetcher._fetch_max_wait_ms = PORTION_MS if much else FETCH_WAIT_MS  # noqa: SLF001
 
 
 def split(chunk: Chunk) -> list[Chunk]:

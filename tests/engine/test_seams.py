@@ -350,12 +350,12 @@ def test_what_a_fetch_waits_for_is_read_as_each_request_is_made():
     assert "self._fetch_min_bytes,\n" in source
 
 
-def test_a_fetch_is_held_back_where_much_comes():
+def test_a_fetch_waits_for_a_portion_where_much_comes():
     """One that brought little is followed by one that waits for a single record: nobody waits longer."""
     fetcher = SimpleNamespace()
-    faust_seams._pace(fetcher, faust_seams.HELD_FROM)
+    faust_seams._pace(fetcher, faust_seams.PORTION_FROM)
     assert vars(fetcher) == {"_fetch_min_bytes": 8192, "_fetch_max_wait_ms": 10}
-    faust_seams._pace(fetcher, faust_seams.HELD_FROM - 1)
+    faust_seams._pace(fetcher, faust_seams.PORTION_FROM - 1)
     assert vars(fetcher) == {"_fetch_min_bytes": 1, "_fetch_max_wait_ms": 50}
 
 
