@@ -10,6 +10,7 @@ from orchestrator.engine import meta as metas
 from orchestrator.engine.meta import Meta
 from orchestrator.engine.ports import TaskId
 from orchestrator.engine.store import StoreCorrupt, Stores
+from orchestrator.engine.timers import NEVER_DUE, key_of
 
 
 class LocalCopy:
@@ -34,20 +35,28 @@ class LocalCopy:
 
     def check(self) -> tuple[Meta, list[str]]:
         """Return the head of the copy and what is wrong with it. No worker may have it open."""
+        meta, shares, armed, in_index = Meta(), 0, 0, 0
         try:
             store = Stores(self._slot).open(self._task)
+            try:
+                raw = store.meta()
+                meta = metas.decode(raw) if raw else meta
+                for key, value in store.items():
+                    shares += metas.state_hash(key, value)
+                    armed += value[:8] != NEVER_DUE
+                for timer in store.timers(b""):
+                    in_index += (store.get(key_of(timer)) or b"")[:8] == timer[:8]
+            finally:
+                store.close()
         except StoreCorrupt as corrupt:
-            return Meta(), [str(corrupt)]
-        try:
-            raw = store.meta()
-            meta = metas.decode(raw) if raw else Meta()
-            shares = sum(metas.state_hash(key, value) for key, value in store.items())
-        finally:
-            store.close()
+            return meta, [str(corrupt)]
+        wrong = []
         digest = metas.add_to_digest(0, shares)
         if meta.verified and digest != meta.digest:
-            return meta, [f"its states' digest is {digest:x}, its head says {meta.digest:x}"]
-        return meta, []
+            wrong.append(f"its states' digest is {digest:x}, its head says {meta.digest:x}")
+        if in_index != armed:
+            wrong.append(f"{armed - in_index} armed states are missing in its index of timers")
+        return meta, wrong
 
     def wipe(self) -> None:
         """Remove it; a worker builds it again from the changelog."""

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
+from zlib import crc32
 
 from orchestrator.engine import meta as metas
 from orchestrator.engine.memory import give_back
 from orchestrator.engine.meta import Meta, TransactionReader
 from orchestrator.engine.ports import Changelog, StateWrite, Store, TaskId
 from orchestrator.engine.store import StoreCorrupt
-from orchestrator.engine.timers import due_of, key_of
+from orchestrator.engine.timers import NEVER_DUE, due_of, key_of
 from orchestrator.errors import ChangelogTorn
 from orchestrator.observability import get_logger
 
@@ -220,7 +221,8 @@ class _Writer:
 
     With a verified local copy the digest moves along with each change; else it is taken from the
     whole store at the end, which also finds what an interrupted replay left behind. What a state
-    replaces is then not looked up; so the timers that it left in the index go at the end as well.
+    replaces is then not looked up; so the timers that it left in the index go at the end as well,
+    and the index is held against the states.
     """
 
     def __init__(self, store: Store, local: Meta) -> None:
@@ -242,11 +244,16 @@ class _Writer:
         shares = armed = 0
         for key, value in self._store.items():
             shares += metas.state_hash(key, value)
-            armed += due_of(value) > 0
-        # Every armed state has its entry: so as many entries are these very ones, and none is over.
-        if sum(1 for _ in self._store.timers(b"")) != armed:
+            if (due := value[:8]) != NEVER_DUE:
+                armed += crc32(due + key)
+        if self._index() != armed:
             self._drop_superseded(meta)
+            if self._index() != armed:
+                raise StoreCorrupt("armed states are missing in its index of timers")
         return metas.add_to_digest(0, shares)
+
+    def _index(self) -> int:
+        return sum(map(crc32, self._store.timers(b"")))
 
     def _drop_superseded(self, meta: Meta) -> None:
         head, over = metas.encode(meta), self._superseded()

@@ -88,18 +88,27 @@ class RocksStore:
 
     def keys(self, start: bytes) -> Iterator[bytes]:
         """Yield the keys of all states from ``start`` on, in order."""
+        last = start
         with self._watched():
-            yield from self._families["state"].keys(from_key=start)
+            for last in self._families["state"].keys(from_key=start):
+                yield last
+            self._check_end("state", last)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all states."""
+        last = b""
         with self._watched():
-            yield from self._families["state"].items()
+            for last, value in self._families["state"].items():
+                yield last, value
+            self._check_end("state", last)
 
     def timers(self, start: bytes) -> Iterator[bytes]:
         """Yield index entries from ``start`` on, in order."""
+        last = start
         with self._watched():
-            yield from self._families["timers"].keys(from_key=start)
+            for last in self._families["timers"].keys(from_key=start):
+                yield last
+            self._check_end("timers", last)
 
     def meta(self) -> bytes | None:
         """Return the meta record as last written."""
@@ -141,6 +150,14 @@ class RocksStore:
         batch.put(_META, meta, self._handles["meta"])
         with self._watched():
             self._database.write(batch)
+
+    def _check_end(self, family: str, last: bytes) -> None:
+        """Raise if there is damage behind ``last``: rocksdict's iterators end there without a word."""
+        behind = self._families[family].iter()
+        behind.seek(last)
+        while behind.valid():
+            behind.next()
+        behind.status()
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -294,4 +311,5 @@ class Stores:
         options.set_write_buffer_manager(self._buffers)
         options.set_compression_type(DBCompressionType.lz4())
         options.set_keep_log_file_num(2)
+        options.set_atomic_flush(True)  # if a log is lost, all families are of the same instant
         return options

@@ -25,6 +25,7 @@ from confluent_kafka import Producer
 from engine_lab import Lab
 from toys import event, switch
 
+from orchestrator.engine.host import EXIT_STOP_DEADLINE
 from orchestrator.kafka import dead_letters
 from orchestrator.kafka.clients import producer_config
 from orchestrator.partitioning import partition_for
@@ -101,17 +102,30 @@ class Deployment(Lab):
     def _arm_file(self, slot: int) -> Path:
         return self.folder / f"arm-{slot}"
 
-    def end(self, slot: int, how: signal.Signals) -> None:
-        """Send a signal and wait for the end."""
+    def end(self, slot: int, how: signal.Signals) -> int:
+        """Send a signal and wait for the end; return the exit code."""
         process = self.workers.pop(slot)
         self.harmed = time.monotonic()
         process.send_signal(how)
         try:
-            self.exits[process.wait(60)] += 1
+            code = process.wait(60)
         except subprocess.TimeoutExpired as error:
             process.kill()
             process.wait()
             raise Violation(f"worker {slot} did not end on {how.name}") from error
+        self.exits[code] += 1
+        return code
+
+    def end_in_order(self) -> None:
+        """End all workers; when one had to break off, once more: what it leaves is judged."""
+        while ends := {slot: self.end(slot, signal.SIGTERM) for slot in list(self.workers)}:
+            if set(ends.values()) == {0}:
+                return
+            if not set(ends.values()) <= {0, EXIT_STOP_DEADLINE}:
+                raise Violation(f"workers ended with {ends} on SIGTERM")
+            for slot in ends:
+                self.launch(slot)
+            self.wait_healthy()
 
     def supervise(self) -> None:
         """Start what has died again, as a supervisor does."""

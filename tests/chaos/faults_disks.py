@@ -25,7 +25,7 @@ def empty_disk(deployment: Deployment) -> Injected:
 
 
 def flipped_byte(deployment: Deployment) -> Injected:
-    """SIGKILL, and a byte of RocksDB is another."""
+    """SIGKILL, and a byte of each RocksDB is another."""
 
     def flip(victim: Path, at: int) -> None:
         data = bytearray(victim.read_bytes())
@@ -36,33 +36,37 @@ def flipped_byte(deployment: Deployment) -> Injected:
 
 
 def truncated_file(deployment: Deployment) -> Injected:
-    """SIGKILL, and a file of RocksDB is shorter."""
+    """SIGKILL, and a file of each RocksDB is shorter."""
     return _damage(deployment, "cut", os.truncate)
 
 
 def deleted_file(deployment: Deployment) -> Injected:
-    """SIGKILL, and a file of RocksDB is gone."""
+    """SIGKILL, and a file of each RocksDB is gone."""
     return _damage(deployment, "removed", lambda victim, _: victim.unlink())
 
 
 def _damage(deployment: Deployment, how: str, do) -> Injected:
+    """SIGKILL, and harm one file of each copy on the worker's disk: also of those it closed before.
+
+    A copy of a partition that moved away is opened again when it comes back, days later perhaps.
+    """
     slot, chance = a_worker(deployment), deployment.random
     deployment.end(slot, signal.SIGKILL)
-    files = [
-        file
-        for file in sorted(deployment.disk(slot).glob("*-*/*"))
-        if file.is_file()
-        and file.stat().st_size
-        and (file.suffix in {".sst", ".log"} or file.name.startswith(("MANIFEST", "CURRENT")))
-    ]
-    if files:
-        victim = chance.choice(files)
-        at = chance.randrange(victim.stat().st_size)
-        do(victim, at)
+    harmed = []
+    for copy in sorted(deployment.disk(slot).glob("*-*")):
+        if files := [file for file in sorted(copy.iterdir()) if _holds_data(file)]:
+            victim = chance.choice(files)
+            at = chance.randrange(victim.stat().st_size)
+            do(victim, at)
+            harmed.append(f"{copy.name}/{victim.name} at {at}")
     deployment.launch(slot)
-    if not files:
-        return Injected("nothing there", reached=False)
-    return Injected(f"worker {slot}: {how} {victim.parent.name}/{victim.name} at {at}")
+    return Injected(f"worker {slot}: {how} {', '.join(harmed)}", reached=bool(harmed))
+
+
+def _holds_data(file: Path) -> bool:
+    if not file.is_file() or not file.stat().st_size:
+        return False
+    return file.suffix in {".sst", ".log"} or file.name.startswith(("MANIFEST", "CURRENT"))
 
 
 def disk_full(deployment: Deployment) -> Injected:

@@ -61,7 +61,7 @@ class Tally:
         """Keep the logs of a series that was broken."""
         if self.file is None:
             return
-        kept = self.file.with_suffix("") / series.replace("/", "-")
+        kept = self.file.with_name(f"{self.file.name}-logs") / series.replace("/", "-")
         kept.mkdir(parents=True, exist_ok=True)
         for log in logs:
             shutil.copy(log, kept)

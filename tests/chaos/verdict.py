@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter
 
@@ -36,8 +35,7 @@ def settle(deployment: Deployment) -> None:
     deployment.sent = len(sent)
     deployment.wait_healthy()
     deployment.wait("everything is applied", lambda: _looks_drained(deployment), DRAIN_S)
-    for slot in list(deployment.workers):
-        deployment.end(slot, signal.SIGTERM)
+    deployment.end_in_order()
     _compare_timeline(deployment, sent)
     try:
         deployment.check()

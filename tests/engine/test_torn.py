@@ -232,3 +232,26 @@ def test_a_copy_that_lost_some_of_its_files_without_a_word_is_rebuilt(tmp_path, 
         result = open_partition(TASK, SimulatedChangelog(world), Stores(copy), lambda: False)
         assert dict(result.store.items()) == writer.states, f"cut at {size}"
         result.store.close()
+
+
+def test_a_copy_whose_index_lacks_a_timer_is_rebuilt():
+    """What is armed and not in the index would never fire; the digest tells of states alone."""
+    writer, world = Writer(), world_of()
+    armed = (1_000).to_bytes(8, "big") + b"armed"
+    *_, (_, head) = writer.txn()
+    meta = metas.decode(head)
+    meta.digest = metas.add_to_digest(0, metas.state_hash(b"a", armed))
+    meta.count, meta.checksum = 1, metas.add_to_checksum(0, metas.state_hash(b"a", armed))
+    for key, value in ((b"a", armed), (META_KEY, metas.encode(meta))):
+        world.changelog.append(ChangelogRecord(len(world.changelog), key, value))
+    opened(world)
+    meta = metas.decode(world.disk.meta())
+    meta.verified = False
+    for lost, beyond in ((b"a", None), (b"a", b"b"), (None, b"b")):
+        stale = [armed[:8] + lost] if lost else []
+        world.disk.write([], metas.encode(meta), stale)
+        if beyond:  # as many entries as armed states, and yet not theirs
+            world.disk.write([StateWrite(beyond, armed, 0)], metas.encode(meta))
+            world.disk.write([StateWrite(beyond, None, 0)], metas.encode(meta))
+        assert opened(world).meta.verified
+        assert list(world.disk.timers(b"")) == [armed[:8] + b"a"]

@@ -271,7 +271,8 @@ class Lab:
                 for key, state in truth.states.items()
             }
         got = self.decisions()
-        assert (wanted - got, got - wanted) == (Counter(), Counter()), "decided once, each"
+        missing, beyond = wanted - got, got - wanted
+        assert not missing + beyond, f"decided once, each: {missing=!s:.900} {beyond=!s:.900}"
         assert self.dead() == dead
         found = {k: v for kept, _ in self.changelog("customers").values() for k, v in kept.items()}
         assert found == states
