@@ -24,6 +24,7 @@ from rocksdict import (
     WriteBufferManager,
 )
 
+from orchestrator.disk import is_damage, is_refusal
 from orchestrator.engine.ports import StateWrite, TaskId
 from orchestrator.engine.timers import NEVER_DUE
 from orchestrator.errors import FatalError
@@ -42,17 +43,6 @@ _NOT_COUNTED = ("LOG", "LOCK", _CLOSED)
 
 class StoreCorrupt(Exception):  # noqa: N818 - never leaves the engine
     """The files are damaged: wipe them and rebuild from the changelog."""
-
-
-_DAMAGE = ("Corruption", "No such file", "does not exist", "Invalid argument", "file is too short")
-"""What RocksDB says of flipped, cut and missing files; not of locks, full disks and permissions."""
-_REFUSALS = (
-    "No space left",
-    "Disk quota exceeded",
-    "Read-only file system",
-    "Input/output error",
-    "Permission denied",
-)
 
 
 class DiskRefused(FatalError):  # noqa: N818 - reads as a state
@@ -220,17 +210,6 @@ def _closed_in_order(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return told == _inventory(path)
-
-
-def is_damage(error: Exception) -> bool:
-    """Whether RocksDB speaks of damaged files."""
-    text = str(error)
-    return "LOCK" not in text and any(word in text for word in _DAMAGE)
-
-
-def is_refusal(error: Exception) -> bool:
-    """Whether it speaks of a disk that is full, failing or closed to us."""
-    return any(word in str(error) for word in _REFUSALS)
 
 
 class Stores:

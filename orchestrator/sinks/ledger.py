@@ -9,8 +9,8 @@ is crash only: after any error the producer is destroyed and ``open`` finds out 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Event as Flag
 from time import time
@@ -28,7 +28,8 @@ from confluent_kafka import (
 from rocksdict import Options, Rdict, WriteBatch
 
 from orchestrator.codec import Codec, headers_for
-from orchestrator.errors import FencedError, TransactionFailed
+from orchestrator.disk import is_damage
+from orchestrator.errors import FatalError, FencedError, TransactionFailed
 from orchestrator.kafka.clients import consumer_config, producer_config
 from orchestrator.kafka.decoding import decode_blocking
 from orchestrator.kafka.reading import fetched
@@ -83,6 +84,16 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Known).decode
 
 
+class LedgerDamaged(FatalError):  # noqa: N818 - reads as a state
+    """The local copy's files are damaged. Whoever starts next builds it again."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(
+            f"the local copy of a ledger, {path}, is damaged ({error}). The sink starts anew without it "
+            f"and reads the ledger from Kafka: nothing is lost and nothing is sent twice"
+        )
+
+
 class Ledger:
     """See the module docstring. All methods block; one thread at a time.
 
@@ -126,6 +137,7 @@ class Ledger:
 
         Raises:
             TransactionFailed: Not now; try again.
+            LedgerDamaged: The local copy must be built again: by the next start.
         """
         self._producer = None
         producer = Producer(
@@ -156,8 +168,13 @@ class Ledger:
     # ----------------------------------------------------------------------- asking
 
     def get(self, action_id: str) -> Known | None:
-        """Return what is known of an action."""
-        data = self._rows().get(action_id.encode())
+        """Return what is known of an action.
+
+        Raises:
+            LedgerDamaged: The local copy cannot tell.
+        """
+        with self._watched():
+            data = self._rows().get(action_id.encode())
         return None if data is None else _decode(data)
 
     # ---------------------------------------------------------------------- writing
@@ -229,9 +246,27 @@ class Ledger:
 
     def _rows(self) -> Rdict:
         if self._store is None:
+            if self._damaged.exists():
+                self._wipe()
             self._path.mkdir(parents=True, exist_ok=True)
             self._store = Rdict(str(self._path), Options(raw_mode=True))
         return self._store
+
+    @property
+    def _damaged(self) -> Path:
+        return self._path / "DAMAGED"
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Note damage for the next opening, which builds the copy again from the topic."""
+        try:
+            yield
+        except Exception as error:
+            if is_damage(error):
+                self._path.mkdir(parents=True, exist_ok=True)
+                self._damaged.touch()
+                raise LedgerDamaged(self._path, error) from error
+            raise
 
     def _keep(self, lines: Iterable[tuple[bytes, Delivery | None]]) -> None:
         rows, batch, now = self._rows(), WriteBatch(raw_mode=True), int(time())
@@ -241,7 +276,8 @@ class Ledger:
             else:
                 batch.put(key, _encode(Known(delivery.state, delivery.attempts, now)))
         batch.put(_OFFSET, self._written.to_bytes(8, "big"))
-        rows.write(batch)
+        with self._watched():
+            rows.write(batch)
 
     def _sweep(self, now: int) -> None:
         """Forget a little of what the topic has forgotten, too.
@@ -261,7 +297,8 @@ class Ledger:
         else:
             self._sweep_from, self._sweep_at = None, now + SWEEP_S
         if len(batch):
-            rows.write(batch)
+            with self._watched():
+                rows.write(batch)
 
     def _wipe(self) -> None:
         if self._store is not None:
@@ -272,7 +309,8 @@ class Ledger:
 
     def _catch_up(self) -> int:
         """Bring the local copy to the end of the topic, after the fence; return the position."""
-        stored = self._rows().get(_OFFSET)
+        with self._watched():
+            stored = self._rows().get(_OFFSET)
         self._written = int.from_bytes(stored, "big") if stored else 0
         here = TopicPartition(self._topic, self._partition)
         # Not the member's own client: that one does not answer while it is being assigned.

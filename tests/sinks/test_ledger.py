@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from time import time
 from typing import Any
 
@@ -11,7 +12,7 @@ from orchestrator.codec import open_codec
 from orchestrator.records import Delivery
 from orchestrator.settings import Settings, load_settings
 from orchestrator.sinks import ledger as ledgers
-from orchestrator.sinks.ledger import SWEEP_ROWS, SWEEP_S, TTL_S, Ledger
+from orchestrator.sinks.ledger import SWEEP_ROWS, SWEEP_S, TTL_S, Ledger, LedgerDamaged
 
 
 @pytest.fixture
@@ -60,3 +61,32 @@ def test_a_row_is_forgotten_after_its_topic_has(
     ledger._sweep(late)
     assert ledger.get("young") is None
     ledger.close()
+
+
+def test_a_damaged_copy_is_given_up_for_the_topic(settings: Settings) -> None:
+    """Whichever byte of a table is another: no row is taken for missing, and the next start begins anew."""
+    ledger = opened(settings)
+    keep(ledger, "a1", "a2")
+    ledger._rows().flush()
+    ledger.close()
+    (table,) = ledger._path.glob("*.sst")
+    sound, found_out = table.read_bytes(), 0
+    for at in range(0, len(sound), 40):
+        harmed = bytearray(sound)
+        harmed[at] ^= 0xFF
+        table.write_bytes(harmed)
+        ledger = opened(settings)
+        try:
+            assert ledger.get("a1")
+            ledger.close()
+        except LedgerDamaged:
+            found_out += 1
+            ledger.close()
+            shutil.copytree(ledger._path, spare := ledger._path.with_name("spare"))
+            assert ledger.get("a1") is None, "it is empty: it asks the topic"
+            assert ledger._written == 0
+            ledger.close()
+            shutil.rmtree(ledger._path)
+            spare.rename(ledger._path)
+            ledger._damaged.unlink()
+    assert found_out
