@@ -6,13 +6,17 @@ import errno
 import os
 import signal
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from random import Random
 
 from deployment import Deployment, Violation
 from faults_workers import MOMENT_S, a_worker
 from injected import Injected
 
 SMALL_MB = 48
+Harm = Callable[[Path, int], object]
+"""What is done to a file at an offset."""
 
 
 def empty_disk(deployment: Deployment) -> Injected:
@@ -26,12 +30,6 @@ def empty_disk(deployment: Deployment) -> Injected:
 
 def flipped_byte(deployment: Deployment) -> Injected:
     """SIGKILL, and a byte of each RocksDB is another."""
-
-    def flip(victim: Path, at: int) -> None:
-        data = bytearray(victim.read_bytes())
-        data[at] ^= 0xFF
-        victim.write_bytes(data)
-
     return _damage(deployment, "flipped", flip)
 
 
@@ -45,22 +43,35 @@ def deleted_file(deployment: Deployment) -> Injected:
     return _damage(deployment, "removed", lambda victim, _: victim.unlink())
 
 
-def _damage(deployment: Deployment, how: str, do) -> Injected:
-    """SIGKILL, and harm one file of each copy on the worker's disk: also of those it closed before.
+def _damage(deployment: Deployment, how: str, do: Harm) -> Injected:
+    """SIGKILL, and harm each copy on the worker's disk: also those that it closed in order before.
 
     A copy of a partition that moved away is opened again when it comes back, days later perhaps.
     """
-    slot, chance = a_worker(deployment), deployment.random
+    slot = a_worker(deployment)
     deployment.end(slot, signal.SIGKILL)
+    harmed = harm(deployment.disk(slot).glob("*-*"), deployment.random, do)
+    deployment.launch(slot)
+    return Injected(f"worker {slot}: {how} {', '.join(harmed)}", reached=bool(harmed))
+
+
+def flip(victim: Path, at: int) -> None:
+    """Make another byte of the one at ``at``."""
+    data = bytearray(victim.read_bytes())
+    data[at] ^= 0xFF
+    victim.write_bytes(data)
+
+
+def harm(copies: Iterable[Path], chance: Random, do: Harm) -> list[str]:
+    """Harm one file of each RocksDB; return which, and where."""
     harmed = []
-    for copy in sorted(deployment.disk(slot).glob("*-*")):
+    for copy in sorted(copies):
         if files := [file for file in sorted(copy.iterdir()) if _holds_data(file)]:
             victim = chance.choice(files)
             at = chance.randrange(victim.stat().st_size)
             do(victim, at)
             harmed.append(f"{copy.name}/{victim.name} at {at}")
-    deployment.launch(slot)
-    return Injected(f"worker {slot}: {how} {', '.join(harmed)}", reached=bool(harmed))
+    return harmed
 
 
 def _holds_data(file: Path) -> bool:

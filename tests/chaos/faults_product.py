@@ -9,6 +9,7 @@ import time
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from deployment import Violation
+from faults_disks import flip, harm
 from injected import Injected
 from product import NEXT, PARTITIONS, WORKSPACE, Product
 
@@ -62,6 +63,26 @@ def product_empty_disk(product: Product) -> Injected:
     product.kill(name)
     shutil.rmtree(product.stack.home / "state" / f"slot-{name[-1]}", ignore_errors=True)
     return Injected(name)
+
+
+def product_damaged_disk(product: Product) -> Injected:
+    """SIGKILL to a worker, and a byte of each of its copies is another."""
+    name = product.random.choice(product.workers)
+    product.kill(name)
+    copies = (product.stack.home / "state" / f"slot-{name[-1]}").glob("*-*")
+    harmed = harm(copies, product.random, flip)
+    return Injected(f"{name}: {', '.join(harmed)}", reached=bool(harmed))
+
+
+def damaged_ledger(product: Product) -> Injected:
+    """SIGKILL to a sink while it sends, and a byte of each local copy of its ledger is another."""
+    name = product.random.choice(SINKS)
+    time.sleep(2 * product.random.random())
+    product.kill(name)
+    channel = name.removeprefix("deliver-")
+    copies = (product.stack.home / "state" / "deliver" / channel).glob("ledger-*")
+    harmed = harm(copies, product.random, flip)
+    return Injected(f"{name}: {', '.join(harmed)}", reached=bool(harmed))
 
 
 def catalog_and_rollback(product: Product) -> Injected:
@@ -200,11 +221,22 @@ FAULTS = {
         kill_everything,
         freeze_sink,
         product_empty_disk,
+        product_damaged_disk,
+        damaged_ledger,
         catalog_and_rollback,
         changelog_cut,
         changelog_emptied,
         changelog_recreated,
     )
 }
-KILLS = frozenset({"kill_product_worker", "kill_sink", "kill_everything", "product_empty_disk"})
+KILLS = frozenset(
+    {
+        "kill_product_worker",
+        "kill_sink",
+        "kill_everything",
+        "product_empty_disk",
+        "product_damaged_disk",
+        "damaged_ledger",
+    }
+)
 """Each of them is a kill -9."""
