@@ -89,7 +89,8 @@ class Campaign:
             with BUILDING:
                 deployment = self._deploy(broker, registry, prefix, Path(folder), seed, self._rate)
             try:
-                deployment.scale(2)
+                with BUILDING:
+                    deployment.scale(2)
                 deployment.begin_load()
                 deployment.wait_healthy()
                 deployment.wait_progress()
