@@ -173,18 +173,22 @@ class RocksStore:
                 family.compact_range(None, None)
 
     def close(self) -> None:
-        """Release the directory: everything that refers to it goes first, then it itself."""
+        """Release the directory: everything that refers to it goes first, then it itself.
+
+        Damage that RocksDB found while it tidied up ends nothing here: the next opening knows of it.
+        """
         database, self._database = self._database, None
         if database is None:
             return
         self._families.clear()
         self._handles.clear()
         del self._get
-        database.close()
-        if self.intact:
-            with suppress(OSError):  # without the note the next opening looks for itself
-                path = self._damaged.parent
-                (path / _CLOSED).write_text(_inventory(path))
+        with suppress(StoreCorrupt), self._watched():
+            database.close()
+            if self.intact:
+                with suppress(OSError):  # without the note the next opening looks for itself
+                    path = self._damaged.parent
+                    (path / _CLOSED).write_text(_inventory(path))
 
 
 _SIZES = ("rocksdb.estimate-live-data-size", "rocksdb.cur-size-all-mem-tables")

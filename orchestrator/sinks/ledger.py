@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Event as Flag
 from time import time
@@ -161,9 +161,13 @@ class Ledger:
         """Release the directory and drop the producer, without a flush."""
         self._stopped.set()
         self._producer = None
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        self._shut()
+
+    def _shut(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            with suppress(LedgerDamaged), self._watched():
+                store.close()
 
     # ----------------------------------------------------------------------- asking
 
@@ -301,9 +305,7 @@ class Ledger:
                 rows.write(batch)
 
     def _wipe(self) -> None:
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        self._shut()
         shutil.rmtree(self._path, ignore_errors=True)
         self._written = 0
 

@@ -187,6 +187,24 @@ def test_what_is_read_in_order_is_all_or_damaged(tmp_path, family):
     assert found_out
 
 
+class FoundBroken:
+    """A database whose background work came upon a damaged block."""
+
+    def close(self):
+        text = "Corruption: block checksum mismatch in 000017.sst offset 0 size 63"
+        raise Exception(text)  # noqa: TRY002 - as rocksdict does
+
+
+def test_damage_found_in_closing_is_for_the_next_opening(tmp_path):
+    """A worker that gives a partition away, or stops in order, does not end for it."""
+    stores = Stores(tmp_path)
+    store = stores.open(TASK)
+    store.intact, store._database = True, FoundBroken()
+    store.close()
+    with pytest.raises(StoreCorrupt, match="found damaged"):
+        stores.open(TASK)
+
+
 def test_only_what_was_closed_in_order_is_intact(tmp_path):
     """A directory whose process died, or whose files were touched since, is to be verified."""
     stores, folder = Stores(tmp_path / "a"), tmp_path / "a" / str(TASK)
