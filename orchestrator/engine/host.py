@@ -243,7 +243,12 @@ def serve(make_app: Callable[[], EngineApp]) -> NoReturn:
 
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    Host(make_app(), loop).execute_from_commandline()
+    host = Host(make_app(), loop)
+    try:
+        host.execute_from_commandline()
+    except SystemExit as end:
+        if end.code:  # a service of Faust's has crashed: its error is what mode ended for
+            die(end.__context__ or end)
     raise SystemExit(0)
 
 

@@ -9,18 +9,22 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 
 from deployment import Deployment, Violation
 
 from orchestrator.engine import meta as metas
+from orchestrator.engine.host import EXIT_STOP_DEADLINE
 from orchestrator.engine.ports import TaskId
 from orchestrator.engine.store import StoreCorrupt, Stores
+from orchestrator.observability.ending import EXIT_FATAL
 
 BY_HAND = "chaos"
 """A header that marks records which are no events of the load."""
 DRAIN_S = 600.0
+KNOWN_EXITS = {0, -signal.SIGKILL, EXIT_FATAL, EXIT_STOP_DEADLINE}
 
 
 def settle(deployment: Deployment) -> None:
@@ -36,6 +40,8 @@ def settle(deployment: Deployment) -> None:
     deployment.wait_healthy()
     deployment.wait("everything is applied", lambda: _looks_drained(deployment), DRAIN_S)
     deployment.end_in_order()
+    if strange := set(deployment.exits) - KNOWN_EXITS:
+        raise Violation(f"workers ended with {strange}: no such end is documented")
     _compare_timeline(deployment, sent)
     try:
         deployment.check()

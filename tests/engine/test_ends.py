@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from mode import Service
 from structlog.testing import capture_logs
 from test_engine import TASK, FakeReader, Rig
 
@@ -52,6 +53,33 @@ def test_the_last_words_name_the_cause_and_what_comes_next(ends, error, text):
     assert (ends, said["code"]) == ([70], 70)
     assert "nothing is lost" in said["remedy"]
     assert "deploy/README.md" in said["remedy"]
+
+
+class Crashing(Service):
+    """Stands for a service of Faust's, the group's coordinator perhaps: it fails at its start, or later."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self.when = when
+
+    async def on_start(self) -> None:
+        if self.when == "start":
+            raise ConnectionError("no coordinator")
+
+    @Service.task
+    async def _later(self) -> None:
+        raise ConnectionError("no coordinator")
+
+
+@pytest.mark.parametrize("when", ["start", "later"])
+def test_a_crash_inside_faust_has_the_same_last_words(ends, when):
+    """Mode would end with code 1 and a traceback: nobody at night knows what that means for the data."""
+    with capture_logs() as logs, pytest.raises(Ended):
+        host.serve(lambda: Crashing(when))
+    said = logs[-1]
+    assert said["why"] == "ConnectionError: no coordinator"
+    assert "nothing is lost" in said["remedy"]
+    assert ends == [70]
 
 
 async def test_an_error_in_the_agent_ends_the_process(ends):
