@@ -117,12 +117,18 @@ class Deployment(Lab):
         return code
 
     def end_in_order(self) -> None:
-        """End all workers; when one had to break off, once more: what it leaves is judged."""
+        """End all workers in order: what they leave on their disks is judged.
+
+        Once more if one had to break off, or if a copy turned out damaged only while it was closed.
+        """
+        looked = False
         while ends := {slot: self.end(slot, signal.SIGTERM) for slot in list(self.workers)}:
-            if set(ends.values()) == {0}:
-                return
             if not set(ends.values()) <= {0, EXIT_STOP_DEADLINE}:
                 raise Violation(f"workers ended with {ends} on SIGTERM")
+            damaged = any(self.folder.glob("state/slot-*/*/DAMAGED"))
+            if not any(ends.values()) and (looked or not damaged):
+                return
+            looked = True
             for slot in ends:
                 self.launch(slot)
             self.wait_healthy()
