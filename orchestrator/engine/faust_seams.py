@@ -272,7 +272,18 @@ class EngineConsumer(driver.Consumer):  # type: ignore[misc]
         self._poke()
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Fetch chunks and deliver them, each as one Faust event (consumer.py:1170)."""
+        """Fetch chunks and deliver them, each as one Faust event (consumer.py:1170).
+
+        A stop in the middle of a rebalance cancels it, and Faust would take that for a crash
+        (consumer.py:178).
+        """
+        try:
+            await self._fetch_on(fetcher)
+        except asyncio.CancelledError:
+            if not fetcher._stopped.is_set():  # noqa: SLF001
+                raise
+
+    async def _fetch_on(self, fetcher: Any) -> None:
         self._poked = asyncio.Event()
         while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001
             await asyncio.sleep(0)

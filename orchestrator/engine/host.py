@@ -246,6 +246,8 @@ def serve(make_app: Callable[[], EngineApp]) -> NoReturn:
     host = Host(make_app(), loop)
     try:
         host.execute_from_commandline()
+    except asyncio.CancelledError as error:  # as a crash's reason; mode itself lets it through
+        die(error)
     except SystemExit as end:
         if end.code:  # a service of Faust's has crashed: its error is what mode ended for
             die(end.__context__ or end)

@@ -99,8 +99,9 @@ class Campaign:
                     done += 1
                 self._settle(deployment)
                 _say(f"series {series}: all equal, {deployment.sent} events, {deployment.exits}")
-            except AssertionError as broken:  # a violation, or what the laboratory itself asserts
-                violation = f"trial {done}, {deployment.fault}: {broken}"
+            except Exception as broken:  # noqa: BLE001 - a violation, or the laboratory itself: no verdict
+                name = type(broken).__name__
+                violation = f"trial {done}, {deployment.fault}: {name}: {broken}"
                 _say(f"VIOLATION in series {series}, {violation}")
                 self.tally.keep(series, [*deployment.logs, broker.log_file])
                 broker.start()

@@ -8,6 +8,7 @@ chaos tests, then record the new hash.
 from __future__ import annotations
 
 import ast
+import asyncio
 import hashlib
 import inspect
 import textwrap
@@ -93,6 +94,11 @@ SEAMS = {  # name: (what, hash of its source, what the engine assumes of it)
         _Consumer._drain_messages,
         "44a2500309e8",
         "it is the whole fetch loop; flow_active, suspend_flow and can_resume_flow steer it",
+    ),
+    "faust.transport.consumer.Fetcher._fetcher": (
+        faust.transport.consumer.Fetcher._fetcher,
+        "68f894f0b577",
+        "what is cancelled while the app rebalances counts as a crash",
     ),
     "Consumer.resume_partitions": (
         _Consumer.resume_partitions,
@@ -276,7 +282,16 @@ OURS = (
     (faust_seams.EngineThread, {"engine", "seek_to", "known_end", "leave", "commit_positions"}),
     (
         faust_seams.EngineConsumer,
-        {"engine", "thread", "fetches", "in_thread", "_may_resume", "_poke", "_tell_group"},
+        {
+            "engine",
+            "thread",
+            "fetches",
+            "in_thread",
+            "_may_resume",
+            "_poke",
+            "_tell_group",
+            "_fetch_on",
+        },
     ),
     (EngineRecovery, set()),
     (EngineTableManager, set()),
@@ -387,3 +402,24 @@ def test_the_seams_are_ours():
     assert faust_seams.EngineTransport.Consumer is faust_seams.EngineConsumer
     assert EngineTableManager.recovery.fget is not None
     assert not EngineRecovery.need_recovery(None)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_a_stop_in_the_middle_of_a_rebalance_is_no_crash(stopped):
+    """Faust ends with code 1 and a traceback if its fetcher is cancelled then; else it must hear of it."""
+
+    class Waiting(faust_seams.EngineConsumer):
+        def __init__(self):
+            """Nothing of Faust's."""
+
+        async def _fetch_on(self, _):
+            await asyncio.sleep(60)
+
+    fetcher = SimpleNamespace(_stopped=asyncio.Event())
+    drain = asyncio.ensure_future(Waiting()._drain_messages(fetcher))
+    await asyncio.sleep(0)
+    if stopped:
+        fetcher._stopped.set()
+    drain.cancel()
+    await asyncio.wait([drain])
+    assert drain.cancelled() is not stopped
