@@ -135,7 +135,8 @@ class Stack:
             timeout=COMMAND_S,
         )
         if done.returncode:
-            raise CouldNotRun(f"orchestrator {' '.join(words)}: {done.stderr or done.stdout}")
+            said = f"{done.stderr}\n{done.stdout}"
+            raise CouldNotRun(f"orchestrator {' '.join(words)}: {said}")
         return done.stdout
 
     def start(
