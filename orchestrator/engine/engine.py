@@ -157,6 +157,12 @@ class Engine:
             await asyncio.gather(*(self._drain(slot) for slot in slots))
         self._on_point("suspended")
 
+    async def settle(self) -> None:
+        """Wait for the commits that ``suspend`` did not wait for, so that positions are the last ones."""
+        if commits := [slot.commit for slot in self.slots.values() if slot.commit is not None]:
+            await asyncio.wait(commits)
+            await asyncio.sleep(0)  # their callbacks come first
+
     async def assign(self, tasks: Iterable[TaskId]) -> None:
         """Take over exactly ``tasks``: kept ones start at once, others open in the background."""
         wanted = set(tasks)

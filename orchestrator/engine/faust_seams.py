@@ -247,6 +247,7 @@ class EngineConsumer(driver.Consumer):  # type: ignore[misc]
     async def on_stop(self) -> None:
         """Commit, tell the group, close, then leave: whoever else is there takes over at once."""
         await self.engine.suspend()
+        await self.engine.settle()
         await self._tell_group()
         await self.engine.close()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import replace
@@ -283,6 +284,31 @@ async def test_an_opening_that_fails_late_leaves_the_directory(rig, monkeypatch)
     await rig.engine.assign([TASK])
     await rig.until(lambda: rig.fatal or rig.engine.ready(TASK))
     assert not rig.fatal
+
+
+async def test_the_last_position_is_known_before_the_end(rig, monkeypatch):
+    """A commit slower than a rebalance may wait for: the group is told of it all the same.
+
+    Its offsets are all that tells where to go on if the changelog is lost while nobody runs.
+    """
+    rig.engine.config = replace(rig.engine.config, suspend_deadline=0.0)
+    plain, goes_on = SimulatedChangelog.commit, threading.Event()
+
+    def commit(self, snapshot):
+        goes_on.wait(30)
+        return plain(self, snapshot)
+
+    monkeypatch.setattr(SimulatedChangelog, "commit", commit)
+    await rig.engine.assign([TASK])
+    await rig.until(lambda: rig.engine.ready(TASK))
+    rig.send(5)
+    await rig.until(lambda: rig.engine.slots[TASK].commit is not None)
+    await rig.engine.suspend()
+    slot = rig.engine.slots[TASK]
+    assert slot.checkpointed == 0
+    asyncio.get_running_loop().call_later(0.05, goes_on.set)
+    await rig.engine.settle()
+    assert slot.checkpointed > 0
 
 
 async def test_a_partition_that_is_gone_is_closed(rig):
