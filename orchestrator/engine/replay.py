@@ -90,10 +90,13 @@ def open_partition(
     changelog.fence(cancelled)
     on_point("fenced")
     fenced = time.monotonic()
+    opened, why = None, ""
     try:
         opened = _open(task, changelog, stores, cancelled, progress, on_point)
     except (_BadCopy, StoreCorrupt) as bad:
-        _log.warning("local state is rebuilt", task=str(task), why=str(bad))
+        why = str(bad)
+    if opened is None:  # out of the handler: what the error's traceback holds is free
+        _log.warning("local state is rebuilt", task=str(task), why=why)
         stores.wipe(task)
         opened = _open(task, changelog, stores, cancelled, progress, on_point)
     try:

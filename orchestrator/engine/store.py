@@ -144,10 +144,13 @@ class RocksStore:
     def _check_end(self, family: str, last: bytes) -> None:
         """Raise if there is damage behind ``last``: rocksdict's iterators end there without a word."""
         behind = self._families[family].iter()
-        behind.seek(last)
-        while behind.valid():
-            behind.next()
-        behind.status()
+        try:
+            behind.seek(last)
+            while behind.valid():
+                behind.next()
+            behind.status()
+        finally:
+            del behind  # a traceback would keep it, and with it the directory's lock
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

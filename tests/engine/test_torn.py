@@ -255,3 +255,19 @@ def test_a_copy_whose_index_lacks_a_timer_is_rebuilt():
             world.disk.write([StateWrite(beyond, None, 0)], metas.encode(meta))
         assert opened(world).meta.verified
         assert list(world.disk.timers(b"")) == [armed[:8] + b"a"]
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_a_damaged_table_is_rebuilt_at_once(tmp_path, number):
+    """By the process that found it: no iterator keeps the directory's lock beyond the error."""
+    world, stores, folder = world_of(T1, T2, T3), Stores(tmp_path), tmp_path / str(TASK)
+    for _ in range(2):  # the log becomes tables
+        open_partition(TASK, SimulatedChangelog(world), stores, lambda: False).store.close()
+    (folder / "CLOSED").unlink()
+    table = sorted(folder.glob("*.sst"))[number]
+    data = bytearray(table.read_bytes())
+    data[0] ^= 0xFF
+    table.write_bytes(data)
+    result = open_partition(TASK, SimulatedChangelog(world), stores, lambda: False)
+    assert len(dict(result.store.items())) == 3
+    result.store.close()
