@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+DAMAGED = "DAMAGED"
+"""The note in a directory that was found damaged: whoever opens it next builds it anew."""
 _DAMAGE = ("Corruption", "No such file", "does not exist", "Invalid argument", "file is too short")
 """Said of flipped, cut and missing files; not of locks, full disks and permissions."""
 _REFUSALS = (

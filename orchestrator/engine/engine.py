@@ -161,7 +161,6 @@ class Engine:
         """Wait for the commits that ``suspend`` did not wait for, so that positions are the last ones."""
         if commits := [slot.commit for slot in self.slots.values() if slot.commit is not None]:
             await asyncio.wait(commits)
-            await asyncio.sleep(0)  # their callbacks come first
 
     async def assign(self, tasks: Iterable[TaskId]) -> None:
         """Take over exactly ``tasks``: kept ones start at once, others open in the background."""

@@ -24,7 +24,7 @@ from rocksdict import (
     WriteBufferManager,
 )
 
-from orchestrator.disk import is_damage, is_refusal
+from orchestrator.disk import DAMAGED, is_damage, is_refusal
 from orchestrator.engine.ports import StateWrite, TaskId
 from orchestrator.engine.timers import NEVER_DUE
 from orchestrator.errors import FatalError
@@ -239,7 +239,7 @@ class Stores:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiskRefused(path, error) from error
-        damaged = path / "DAMAGED"
+        damaged = path / DAMAGED
         if damaged.exists():
             raise StoreCorrupt(f"{path}: found damaged when it was last open")
         options = self._options()

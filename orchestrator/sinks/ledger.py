@@ -28,7 +28,7 @@ from confluent_kafka import (
 from rocksdict import Options, Rdict, WriteBatch
 
 from orchestrator.codec import Codec, headers_for
-from orchestrator.disk import is_damage
+from orchestrator.disk import DAMAGED, is_damage
 from orchestrator.errors import FatalError, FencedError, TransactionFailed
 from orchestrator.kafka.clients import consumer_config, producer_config
 from orchestrator.kafka.decoding import decode_blocking
@@ -258,7 +258,7 @@ class Ledger:
 
     @property
     def _damaged(self) -> Path:
-        return self._path / "DAMAGED"
+        return self._path / DAMAGED
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ from confluent_kafka import Producer
 from engine_lab import Lab
 from toys import event, switch
 
+from orchestrator.disk import DAMAGED
 from orchestrator.engine.host import EXIT_STOP_DEADLINE
 from orchestrator.kafka import dead_letters
 from orchestrator.kafka.clients import producer_config
@@ -35,6 +36,8 @@ KINDS = ["toy.seen"] * 40 + ["toy.armed"] * 2 + ["toy.poisoned", "toy.wrecked"]
 RECOVERY_S = 180.0
 """Patience, not a bar: on a busy machine everything takes longer."""
 STAGES = 2
+ENDINGS = 5
+"""Attempts to end all workers in order: on a busy machine one may not do it in time."""
 RUNNING = re.compile(r'^orchestrator_partitions\{.*status="running".*\} (\S+)', re.MULTILINE)
 
 
@@ -119,19 +122,19 @@ class Deployment(Lab):
     def end_in_order(self) -> None:
         """End all workers in order: what they leave on their disks is judged.
 
-        Once more if one had to break off, or if a copy turned out damaged only while it was closed.
+        Again if one had to break off, and once if a copy turned out damaged only while it was closed.
         """
-        looked = False
-        while ends := {slot: self.end(slot, signal.SIGTERM) for slot in list(self.workers)}:
+        for attempt in range(ENDINGS):
+            ends = {slot: self.end(slot, signal.SIGTERM) for slot in list(self.workers)}
             if not set(ends.values()) <= {0, EXIT_STOP_DEADLINE}:
                 raise Violation(f"workers ended with {ends} on SIGTERM")
-            damaged = any(self.folder.glob("state/slot-*/*/DAMAGED"))
-            if not any(ends.values()) and (looked or not damaged):
+            damaged = any(self.folder.glob(f"state/slot-*/*/{DAMAGED}"))
+            if not any(ends.values()) and (attempt or not damaged):
                 return
-            looked = True
             for slot in ends:
                 self.launch(slot)
             self.wait_healthy()
+        raise Violation(f"no end in order in {ENDINGS} attempts")
 
     def supervise(self) -> None:
         """Start what has died again, as a supervisor does."""
