@@ -18,9 +18,9 @@ from orchestrator.stages.decide import (
     quiet,
     waits,
 )
+from tests.stages.decide.parts import NIGHT
 
 HOUR = 3_600_000
-NIGHT = c.QuietHours(name="night", start=21 * 60, end=8 * 60)
 
 
 def said(lines):

@@ -2,12 +2,9 @@
 
 from orchestrator.expressions.durations import Duration
 from orchestrator.stages import catalog as c
+from tests.stages.decide.parts import sent
 
 HOUR = Duration(0, 3_600_000)
-
-
-def sent(lines):
-    return [line for line in lines if not line.startswith(("entered", "exited", "advanced"))]
 
 
 def rivals(define, *specs, **policy):

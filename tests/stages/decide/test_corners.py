@@ -8,12 +8,7 @@ from orchestrator.expressions.durations import Duration
 from orchestrator.records import Merge
 from orchestrator.stages import catalog as c
 from orchestrator.stages.protocol import Input
-
-NIGHT = c.QuietHours(name="night", start=21 * 60, end=8 * 60)
-
-
-def sent(lines):
-    return [line for line in lines if not line.startswith(("entered", "exited", "advanced"))]
+from tests.stages.decide.parts import NIGHT, sent
 
 
 def follow(define, *steps, version="1", **more):

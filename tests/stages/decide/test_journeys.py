@@ -4,35 +4,9 @@ import pytest
 
 from orchestrator.expressions.durations import Duration
 from orchestrator.stages import catalog as c
+from tests.stages.decide.parts import internal, sent, steps_after, wait_for
 
 HOUR = Duration(0, 3_600_000)
-
-
-def sent(lines):
-    return [line for line in lines if not line.startswith(("entered", "exited", "advanced"))]
-
-
-def steps_after(define, wait, **more):
-    """A journey that waits and then tells sales; ``go`` starts it."""
-    return define.journey(
-        "j",
-        more.pop("entry", "go"),
-        ("w", wait),
-        ("late", define.send("late", "sales")),
-        ("end", c.Stop()),
-        ("hit", define.send("hit", "sales")),
-        ("end2", c.Stop()),
-        ("hit2", define.send("hit2", "sales")),
-        **more,
-    )
-
-
-def internal(define, *names):
-    return [define.message(n, class_="mandatory") for n in names or ("late", "hit", "hit2")]
-
-
-def wait_for(define, *patterns, mode="first", timeout="P2D", **more):
-    return c.WaitFor(mode=mode, patterns=patterns, timeout=define.dur(timeout), **more)
 
 
 def run(world, define, wait, at="2026-03-02T10:00", **more):
@@ -352,104 +326,6 @@ def test_receipts_are_about_the_entry_of_their_action(world, define):
     w.tell("order.placed", order=2)
     assert sent(w.receipt("clicked", w.actions[0])) == ["sent hit/sales"]
     assert [entry.key for entry in w.state.entries] == ["2"]
-
-
-# -- when, absence, lifecycle --------------------------------------------------------------------
-
-
-def test_when_starts_on_becoming_true(world, define):
-    entry = c.EntryRule(when=define.when('profile.plan == "paid"'), re_entry="always")
-    journey = define.journey("j", entry, ("say", define.send("hit", "sales")))
-    w = world(define.catalog(journey, messages=internal(define, "hit")))
-    assert sent(w.tell("customer.updated", plan="paid")) == ["sent hit/sales"]
-    assert sent(w.tell("customer.updated", name="x", plan="paid")) == []
-    assert sent(w.tell("customer.updated", plan="free")) == []
-    assert sent(w.tell("customer.updated", plan="paid")) == ["sent hit/sales"]
-
-
-def test_when_starts_a_new_customer_from_false(world, define):
-    entry = c.EntryRule(when=define.when('profile.email == "anna@example.com"'))
-    journey = define.journey("j", entry, ("say", define.send("hit", "sales")))
-    w = world(define.catalog(journey, messages=internal(define, "hit")))
-    assert [a.message for a in w.actions] == ["hit"]
-
-
-def test_a_score_that_decays_below_a_threshold_starts_an_entry_at_the_instant(world, define, at):
-    score = c.Trait(
-        name="heat",
-        kind="score",
-        type="double",
-        on=("page.viewed",),
-        scores={"page.viewed": 8.0},
-        half_life_ms=86_400_000,
-    )
-    entry = c.EntryRule(
-        when=define.when("profile.heat < 1.0"), condition=define.ex("profile.heat > 0.5")
-    )
-    journey = define.journey("j", entry, ("say", define.send("hit", "sales")))
-    w = world(define.catalog(journey, messages=internal(define, "hit"), traits=(score,)))
-    w.tell("page.viewed")
-    w.pass_time("P10D")
-    moment = w.last("sent").decided_at
-    assert 0 <= moment - at("2026-03-05T10:00") <= 1
-
-
-def test_absence_fires_once_per_silence(world, define):
-    entry = c.EntryRule(absence_of="app.opened", absence_for=Duration(7, 0), re_entry="always")
-    journey = define.journey("j", entry, ("say", define.send("hit", "sales")))
-    w = world(define.catalog(journey, messages=internal(define, "hit")))
-    assert w.pass_time("P30D") == []
-    w.tell("app.opened")
-    w.tell("app.opened", after="P5D")
-    assert sent(w.pass_time("P6D")) == []
-    assert sent(w.pass_time("P30D")) == ["sent hit/sales"]
-    w.tell("app.opened")
-    assert sent(w.pass_time("P7D")) == ["sent hit/sales"]
-
-
-def lifecycle(define, *journeys, **more):
-    rules = (
-        c.LifecycleRule(name="paying", condition=define.when('profile.plan == "paid"')),
-        c.LifecycleRule(name="new", condition=None),
-    )
-    return define.catalog(*journeys, lifecycle=rules, messages=internal(define, "hit"), **more)
-
-
-def test_lifecycle_changed_is_an_event_of_the_same_instant(world, define):
-    entry = c.EntryRule(
-        on=("lifecycle.changed",),
-        condition=define.ex('event.from == "new" && event.to == "paying"'),
-        re_entry="always",
-    )
-    w = world(lifecycle(define, define.journey("j", entry, ("say", define.send("hit", "sales")))))
-    assert sent(w.tell("customer.updated", plan="paid")) == ["sent hit/sales"]
-    assert w.last("sent").caused_by == "e2"
-
-
-def test_set_steps_change_the_lifecycle_and_exits_at_once(world, define):
-    journey = define.journey(
-        "j",
-        "go",
-        ("mark", c.SetTraits(values={"plan": define.ex('"paid"')})),
-        ("say", define.send("hit", "sales")),
-        exits=(define.pattern(when='profile.lifecycle == "paying"'),),
-    )
-    w = world(lifecycle(define, journey))
-    assert w.tell("go") == ["entered j", "exited j exit"]
-
-
-def test_a_cascade_of_lifecycle_changes_is_cut(world, define):
-    """Two journeys that undo each other's trait stop after 32 derived events, and say so."""
-
-    def flip(name, to, value):
-        entry = c.EntryRule(
-            on=("lifecycle.changed",), condition=define.ex(f'event.to == "{to}"'), re_entry="always"
-        )
-        return define.journey(name, entry, ("mark", c.SetTraits(values={"plan": define.ex(value)})))
-
-    w = world(lifecycle(define, flip("a", "paying", '"free"'), flip("b", "new", '"paid"')))
-    assert w.last("nothing").reason == "cascade"
-    assert len(w.decisions) < 150
 
 
 # -- age -----------------------------------------------------------------------------------------

@@ -10,11 +10,11 @@ from orchestrator.expressions.durations import Duration
 from orchestrator.records import Merge
 from orchestrator.stages import catalog as c
 from orchestrator.stages.protocol import Input
+from tests.stages.decide.parts import NIGHT
 
 MINUTE = 60_000
 NAMES = ("anon:0", "anon:1", "anon:2")
 ZONES = ("Europe/Berlin", "Asia/Tokyo", "America/New_York")
-NIGHT = c.QuietHours(name="night", start=21 * 60, end=8 * 60)
 
 happenings = st.lists(
     st.tuples(

@@ -9,6 +9,7 @@ from orchestrator.records import Absorb, Event, Merge
 from orchestrator.stages import catalog as c
 from orchestrator.stages.decide.state import Customer
 from orchestrator.stages.protocol import Input
+from tests.stages.decide.parts import sent
 
 
 def merge(w, loser, winner, at=None):
@@ -30,10 +31,6 @@ def waiting(define, name="j", re_entry="never", **more):
         ("say", define.send("m")),
         **more,
     )
-
-
-def sent(lines):
-    return [line for line in lines if not line.startswith(("entered", "exited", "advanced"))]
 
 
 def test_the_earlier_entry_stays_and_the_other_ends_merged(world, define, at):

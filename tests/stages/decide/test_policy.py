@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.expressions.durations import Duration
 from orchestrator.stages import catalog as c
+from tests.stages.decide.parts import sent
 
 
 def journeys(define, *names, **more):
@@ -12,10 +13,6 @@ def journeys(define, *names, **more):
         define.journey(f"j-{name}", f"go.{name}", ("say", define.send(name, "email")), **more)
         for name in names
     ]
-
-
-def sent(lines):
-    return [line for line in lines if not line.startswith(("entered", "exited", "advanced"))]
 
 
 def cap(name="cap", limit=1, per="day", **more):

@@ -4,10 +4,7 @@ import pytest
 
 from orchestrator.expressions.durations import Duration
 from orchestrator.stages import catalog as c
-
-
-def sent(lines):
-    return [line for line in lines if not line.startswith(("entered", "exited", "advanced"))]
+from tests.stages.decide.parts import sent
 
 
 def waiting(define, days=2, message="old", version="1", **more):
