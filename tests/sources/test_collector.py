@@ -7,13 +7,13 @@ import base64
 import gzip
 import json
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from time import time
 from typing import Any
 
 import pytest
-from aiohttp import ClientOSError, ClientSession, web
+from aiohttp import ClientOSError, ClientSession
 from aiohttp.compression_utils import ZLibDecompressor
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
@@ -24,7 +24,7 @@ from orchestrator.kafka.reading import fetched
 from orchestrator.kafka.topics import Topology
 from orchestrator.records import CatalogSwitch, Definition, Event, Inbox, InboxMessage
 from orchestrator.settings import Settings, load_settings
-from orchestrator.sources import inbox_api, metrics
+from orchestrator.sources import metrics
 from orchestrator.sources.collector import serve
 from orchestrator.sources.tokens import inbox_token
 from orchestrator.testing.broker import Broker
@@ -471,23 +471,6 @@ async def test_the_inbox_as_a_stream(site: Site) -> None:
             status = answer.status
             while await answer.content.readline():
                 pass  # until the token is over: then the server ends it
-
-
-def test_one_customers_streams_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token is a customer's own; what he opens with it must not be all that there is."""
-    monkeypatch.setattr(inbox_api, "MAX_OF_ONE", 2)
-    monkeypatch.setattr(inbox_api, "MAX_STREAMS", 3)
-    streams = inbox_api.Streams()
-    with ExitStack() as opened:
-        for _ in range(2):
-            opened.enter_context(streams.enter("eve", asyncio.Event()))
-        with pytest.raises(web.HTTPTooManyRequests), streams.enter("eve", asyncio.Event()):
-            pass
-        opened.enter_context(streams.enter("ada", asyncio.Event()))
-        with pytest.raises(web.HTTPServiceUnavailable), streams.enter("bob", asyncio.Event()):
-            pass
-    with streams.enter("eve", asyncio.Event()):
-        pass
 
 
 async def test_on_the_log_clock_records_carry_the_events_time(
