@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future as ThreadFuture
 from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
@@ -48,6 +49,8 @@ DELIVERY_RECORDS = 500
 SEEK_DEADLINE_S = 30.0
 CLAIM_DEADLINE_S = 5.0
 COMMIT_DEADLINE_S = 3.0
+LAST_WORD_S, LAST_WORD_PAUSE_S = 4.0, 0.1
+"""For so long a worker that stops asks a group that rebalances to hear its last positions."""
 LEAVE_DEADLINE_S = 3.0
 FAUST_LOG = logging.getLogger("faust")
 """Of our subclasses of Faust's services: their comings and goings are not the engine's."""
@@ -220,18 +223,36 @@ class EngineConsumer(driver.Consumer):  # type: ignore[misc]
             await self._tell_group()
         return False
 
-    async def _tell_group(self) -> None:
-        """Commit group offsets for lag tools and ``state reset``; a failure means nothing."""
+    async def _tell_group(self) -> bool:
+        """Commit group offsets for lag tools and ``state reset``; a failure means nothing.
+
+        Returns False if the group was in the midst of a rebalance: it may hear in a moment.
+        """
         positions = {
             partition_of(self.engine, task): slot.checkpointed
             for task, slot in self.engine.slots.items()
             if slot.holds and slot.checkpointed
         }
+        ours = self.assignment()
+        positions = {tp: position for tp, position in positions.items() if ensure_TP(tp) in ours}
         if positions:
             try:
                 await self.in_thread(self._thread.commit_positions(positions), COMMIT_DEADLINE_S)
             except (KafkaError, TimeoutError) as error:
                 _log.info("group offsets not committed", why=repr(error))
+                return not isinstance(error, CommitFailedError)
+        return True
+
+    async def _tell_last(self) -> None:
+        """Tell the group where this worker ends: nobody else knows if the changelog is lost.
+
+        Workers that stop one after the other stop in the rebalance that the former one has caused.
+        """
+        deadline = time.monotonic() + LAST_WORD_S
+        told = await self._tell_group()
+        while not told and time.monotonic() < deadline:
+            await asyncio.sleep(LAST_WORD_PAUSE_S)
+            told = await self._tell_group()
 
     async def verify_all_partitions_active(self) -> None:
         """Off: it reads what ``ack`` no longer keeps. The engine has watchdogs of its own."""
@@ -248,7 +269,7 @@ class EngineConsumer(driver.Consumer):  # type: ignore[misc]
         """Commit, tell the group, close, then leave: whoever else is there takes over at once."""
         await self.engine.suspend()
         await self.engine.settle()
-        await self._tell_group()
+        await self._tell_last()
         await self.engine.close()
         try:
             await self.in_thread(self._thread.leave(), LEAVE_DEADLINE_S)

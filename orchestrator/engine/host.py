@@ -93,6 +93,12 @@ class EngineApp(faust.App):  # type: ignore[misc]
             self._running.cancel()
         await super().on_shutdown()
 
+    def _on_rebalance_when_stopped(self) -> None:
+        """Keep the connection, which Faust would close here: the consumer has last words to say.
+
+        It is stopping, and leaves the group by itself, once its positions are told.
+        """
+
     def engine_failed(self, error: BaseException) -> None:
         """End the process: nothing may go on beside a broken engine."""
         die(error)

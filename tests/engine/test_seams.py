@@ -29,16 +29,17 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.consumer.subscription_state import Assignment, TopicPartitionState
+from aiokafka.errors import CommitFailedError, GroupCoordinatorNotAvailableError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.drivers import aiokafka as driver
-from faust.types import ConsumerMessage
+from faust.types import TP, ConsumerMessage
 
 from orchestrator.engine import faust_seams, host
 from orchestrator.engine.faust_records import PlainRecords
 from orchestrator.engine.faust_tables import EngineRecovery, EngineStore, EngineTableManager
-from orchestrator.engine.ports import Chunk
+from orchestrator.engine.ports import Chunk, TaskId
 from orchestrator.engine.simulated import SimulatedRecord
 
 _Thread = driver.AIOKafkaConsumerThread
@@ -250,6 +251,16 @@ SEAMS = {  # name: (what, hash of its source, what the engine assumes of it)
         "480d70c6c72d",
         "it runs before the first assignment",
     ),
+    "faust.App._on_rebalance_when_stopped": (
+        faust.App._on_rebalance_when_stopped,
+        "1b172d9af8ff",
+        "it only closes the client, under a consumer that is about to leave the group",
+    ),
+    "GroupCoordinator.commit_offsets": (
+        aiokafka.consumer.group_coordinator.GroupCoordinator.commit_offsets,
+        "5cbe31af28d6",
+        "CommitFailedError says that the group rebalances, and nothing else",
+    ),
     "PartitionAssignor.changelog_distribution": (
         PartitionAssignor.changelog_distribution.fset,
         "c13e0132bb9a",
@@ -290,6 +301,7 @@ OURS = (
             "_may_resume",
             "_poke",
             "_tell_group",
+            "_tell_last",
             "_fetch_on",
         },
     ),
@@ -423,3 +435,54 @@ async def test_a_stop_in_the_middle_of_a_rebalance_is_no_crash(stopped):
     drain.cancel()
     await asyncio.wait([drain])
     assert drain.cancelled() is not stopped
+
+
+class Telling(faust_seams.EngineConsumer):
+    """A consumer whose group answers as it is told."""
+
+    def __init__(self, *answers):
+        """Nothing of Faust's; ``told`` notes what was committed."""
+        self.answers, self.told = list(answers), []
+        slots = {
+            TaskId("decide", number): SimpleNamespace(holds=number < 3, checkpointed=10 * number)
+            for number in range(4)
+        }
+        engine = SimpleNamespace(slots=slots, source_of=lambda _task: "timeline")
+        self.app = SimpleNamespace(engine=engine)
+        self._thread = SimpleNamespace(commit_positions=dict)
+
+    def assignment(self):
+        return {TP("timeline", number) for number in (0, 2, 3)}
+
+    async def in_thread(self, work, _deadline):
+        self.told.append(work)
+        if answer := self.answers.pop(0):
+            raise answer
+
+
+@pytest.mark.parametrize(
+    ("answers", "times"),
+    [
+        ([CommitFailedError(), CommitFailedError(), None], 3),
+        ([None], 1),
+        ([TimeoutError()], 1),
+        ([GroupCoordinatorNotAvailableError()], 1),
+    ],
+)
+async def test_a_group_that_rebalances_hears_the_last_positions_all_the_same(
+    answers, times, monkeypatch
+):
+    """Workers that stop together stop in each other's rebalance; what else fails is not waited for."""
+    monkeypatch.setattr(faust_seams, "LAST_WORD_PAUSE_S", 0)
+    consumer = Telling(*answers)
+    await consumer._tell_last()
+    assert consumer.told == [{("timeline", 2): 20}] * times
+    assert not consumer.answers
+
+
+async def test_the_last_word_has_an_end(monkeypatch):
+    """A rebalance that does not end must not keep a worker from stopping."""
+    monkeypatch.setattr(faust_seams, "LAST_WORD_S", 0)
+    consumer = Telling(CommitFailedError(), CommitFailedError())
+    await consumer._tell_last()
+    assert len(consumer.told) == 1

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
 from engine_lab import Lab
 from toys import event, switch
+
+from orchestrator.kafka.groups import committed
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -104,6 +107,28 @@ def test_partitions_move_between_workers(lab):
         lab.send(batch(22, 1_000))
         lab.wait_drained()
     lab.check()
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.4, 0.8])
+def test_workers_that_stop_together_tell_how_far_they_came(lab, gap_s):
+    """The later one stops in the rebalance that the former one causes; both leave at once.
+
+    The group's offsets are all that is left of it if a changelog is lost while nobody runs.
+    """
+    first, second = lab.start(0), lab.start(1)
+    lab.wait_ready(0)
+    lab.wait_ready(1)
+    lab.send(batch(25, 3_000))
+    lab.wait("some decisions", lambda: lab.decisions().total() > 0)
+    lab.may_end(first)
+    first.send_signal(signal.SIGTERM)
+    time.sleep(gap_s)  # where in the rebalance the second stop falls
+    assert (lab.stop(second), first.wait(30)) == (0, 0)
+    assert lab.members() == 0
+    for topic, table in (("events", "identities"), ("timeline", "customers")):
+        for number, (_, meta) in lab.changelog(table).items():
+            told = committed(lab.settings, lab.settings.app.id, lab.topology.name(topic), number)
+            assert max(told, 0) == meta.position
 
 
 def test_told_time(broker, registry, prefix, tmp_path):
