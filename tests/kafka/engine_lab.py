@@ -285,9 +285,14 @@ class Lab:
 
     def members(self) -> int:
         """Return how many members the workers' group has."""
+        return len(self.instances())
+
+    def instances(self) -> list[str]:
+        """Return the static ids of the workers' group's members."""
         admin = AdminClient(admin_config(self.settings))
         group = self.settings.app.id
-        return len(admin.describe_consumer_groups([group])[group].result(30).members)
+        members = admin.describe_consumer_groups([group])[group].result(30).members
+        return [member.group_instance_id for member in members]
 
     def customer(self, customer: str, slot: int = 0) -> dict:
         return json.loads(self.get(f"/customers/{customer}", slot)[1])

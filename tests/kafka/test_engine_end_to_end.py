@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka.client import AIOKafkaClient, CoordinationType
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 from engine_lab import Lab
 from toys import event, switch
 
+from orchestrator.engine.faust_leaving import LeaveGroup
 from orchestrator.kafka.groups import committed
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
@@ -109,7 +111,18 @@ def test_partitions_move_between_workers(lab):
     lab.check()
 
 
-@pytest.mark.parametrize("gap_s", [0.0, 0.4, 0.8])
+def told_and_done(lab) -> tuple[dict, dict]:
+    """Return what the group has committed and what the changelogs say, by topic and partition."""
+    told, done = {}, {}
+    for topic, table in (("events", "identities"), ("timeline", "customers")):
+        for number, (_, meta) in lab.changelog(table).items():
+            offset = committed(lab.settings, lab.settings.app.id, lab.topology.name(topic), number)
+            told[topic, number] = max(offset, 0)
+            done[topic, number] = meta.position
+    return told, done
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.5])
 def test_workers_that_stop_together_tell_how_far_they_came(lab, gap_s):
     """The later one stops in the rebalance that the former one causes; both leave at once.
 
@@ -125,10 +138,36 @@ def test_workers_that_stop_together_tell_how_far_they_came(lab, gap_s):
     time.sleep(gap_s)  # where in the rebalance the second stop falls
     assert (lab.stop(second), first.wait(30)) == (0, 0)
     assert lab.members() == 0
-    for topic, table in (("events", "identities"), ("timeline", "customers")):
-        for number, (_, meta) in lab.changelog(table).items():
-            told = committed(lab.settings, lab.settings.app.id, lab.topology.name(topic), number)
-            assert max(told, 0) == meta.position
+    told, done = told_and_done(lab)
+    assert told == done
+
+
+async def put_out(lab, instance: str) -> None:
+    """Take a member out of the group, as an administrator does."""
+    client = AIOKafkaClient(bootstrap_servers=lab.settings.kafka["bootstrap.servers"])
+    await client.bootstrap()
+    try:
+        group = lab.settings.app.id
+        coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
+        await client.ready(coordinator)
+        answer = await client.send(coordinator, LeaveGroup(group, "", instance))
+        assert not answer.error_code
+        assert [member[-1] for member in answer.members] == [0]
+    finally:
+        await client.close()
+
+
+async def test_a_worker_that_the_group_has_forgotten_tells_it_when_it_stops(lab):
+    """It joins once more for this: until then its commit is refused, as in any rebalance."""
+    worker = lab.start(0)
+    lab.wait_ready(0)
+    lab.send(batch(26, 3_000))
+    lab.wait("some decisions", lambda: lab.decisions().total() > 0)
+    await put_out(lab, lab.instances()[0])
+    assert lab.stop(worker) == 0
+    told, done = told_and_done(lab)
+    assert told == done
+    assert lab.members() == 0
 
 
 def test_told_time(broker, registry, prefix, tmp_path):
