@@ -25,7 +25,7 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from rocksdict import Options, Rdict, WriteBatch
+from rocksdict import Options, Rdict, WriteBatch, WriteOptions
 
 from orchestrator.codec import Codec, headers_for
 from orchestrator.disk import DAMAGED, is_damage
@@ -47,6 +47,8 @@ TRANSACTION_MS = 60_000
 INIT_S = 60.0
 COMMIT_S = 8.0
 """Shorter than socket.timeout.ms: librdkafka must not repeat a timed-out EndTxn by itself."""
+FLUSH_ROWS = 10_000
+"""Rows that a sink that was killed reads once more from the topic, at most: a fraction of a second."""
 _OFFSET = b"\x00offset"
 _BATCH = 10_000
 _POLL_S = 0.5
@@ -123,6 +125,7 @@ class Ledger:
         self._path = Path(settings.worker.data_dir, "deliver", channel, f"ledger-{partition}")
         self._producer: Producer | None = None
         self._store: Rdict | None = None
+        self._unflushed = 0
         self._written = 0
         self._sweep_from: bytes | None = None
         self._sweep_at = 0
@@ -254,6 +257,8 @@ class Ledger:
                 self._wipe()
             self._path.mkdir(parents=True, exist_ok=True)
             self._store = Rdict(str(self._path), Options(raw_mode=True))
+            self._store.set_write_options(_without_wal())
+            self._unflushed = 0
         return self._store
 
     @property
@@ -280,8 +285,12 @@ class Ledger:
             else:
                 batch.put(key, _encode(Known(delivery.state, delivery.attempts, now)))
         batch.put(_OFFSET, self._written.to_bytes(8, "big"))
+        self._unflushed += len(batch)
         with self._watched():
             rows.write(batch)
+            if self._unflushed >= FLUSH_ROWS:
+                rows.flush()
+                self._unflushed = 0
 
     def _sweep(self, now: int) -> None:
         """Forget a little of what the topic has forgotten, too.
@@ -364,6 +373,18 @@ class Ledger:
             return key, None
         record = decode_blocking(self._codec, value, self._stopped)
         return (key, record) if isinstance(record, Delivery) else None
+
+
+def _without_wal() -> WriteOptions:
+    """Return how the copy is written: Kafka is its log.
+
+    So whatever is left of a damaged copy is one flush: rows and offset of the same instant. With a log of
+    its own RocksDB lays what that still holds upon what a cut manifest has forgotten, and rows in the
+    middle would be missing without a word: their messages would be sent again.
+    """
+    options = WriteOptions()
+    options.disable_wal = True
+    return options
 
 
 def _headers(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, str | bytes | None]]:

@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
 
@@ -30,27 +30,27 @@ def empty_disk(deployment: Deployment) -> Injected:
 
 def flipped_byte(deployment: Deployment) -> Injected:
     """SIGKILL, and a byte of each RocksDB is another."""
-    return _damage(deployment, "flipped", flip)
+    return _damage(deployment, "flipped")
 
 
 def truncated_file(deployment: Deployment) -> Injected:
     """SIGKILL, and a file of each RocksDB is shorter."""
-    return _damage(deployment, "cut", os.truncate)
+    return _damage(deployment, "cut")
 
 
 def deleted_file(deployment: Deployment) -> Injected:
     """SIGKILL, and a file of each RocksDB is gone."""
-    return _damage(deployment, "removed", lambda victim, _: victim.unlink())
+    return _damage(deployment, "removed")
 
 
-def _damage(deployment: Deployment, how: str, do: Harm) -> Injected:
+def _damage(deployment: Deployment, how: str) -> Injected:
     """SIGKILL, and harm each copy on the worker's disk: also those that it closed in order before.
 
     A copy of a partition that moved away is opened again when it comes back, days later perhaps.
     """
     slot = a_worker(deployment)
     deployment.end(slot, signal.SIGKILL)
-    harmed = harm(deployment.disk(slot).glob("*-*"), deployment.random, do)
+    harmed = harm(deployment.disk(slot).glob("*-*"), deployment.random, HARMS[how])
     deployment.launch(slot)
     return Injected(f"worker {slot}: {how} {', '.join(harmed)}", reached=bool(harmed))
 
@@ -60,6 +60,13 @@ def flip(victim: Path, at: int) -> None:
     data = bytearray(victim.read_bytes())
     data[at] ^= 0xFF
     victim.write_bytes(data)
+
+
+HARMS: Mapping[str, Harm] = {
+    "flipped": flip,
+    "cut": os.truncate,
+    "removed": lambda victim, _: victim.unlink(),
+}
 
 
 def harm(copies: Iterable[Path], chance: Random, do: Harm) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from pathlib import Path
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from deployment import Violation
-from faults_disks import flip, harm
+from faults_disks import HARMS, harm
 from injected import Injected
 from product import NEXT, PARTITIONS, WORKSPACE, Product
 
@@ -66,23 +67,25 @@ def product_empty_disk(product: Product) -> Injected:
 
 
 def product_damaged_disk(product: Product) -> Injected:
-    """SIGKILL to a worker, and a byte of each of its copies is another."""
+    """SIGKILL to a worker, and each of its copies is harmed."""
     name = product.random.choice(product.workers)
     product.kill(name)
-    copies = (product.stack.home / "state" / f"slot-{name[-1]}").glob("*-*")
-    harmed = harm(copies, product.random, flip)
-    return Injected(f"{name}: {', '.join(harmed)}", reached=bool(harmed))
+    return _harmed(product, name, product.stack.home / "state" / f"slot-{name[-1]}")
 
 
 def damaged_ledger(product: Product) -> Injected:
-    """SIGKILL to a sink while it sends, and a byte of each local copy of its ledger is another."""
+    """SIGKILL to a sink while it sends, and each local copy of its ledger is harmed."""
     name = product.random.choice(SINKS)
     time.sleep(2 * product.random.random())
     product.kill(name)
     channel = name.removeprefix("deliver-")
-    copies = (product.stack.home / "state" / "deliver" / channel).glob("ledger-*")
-    harmed = harm(copies, product.random, flip)
-    return Injected(f"{name}: {', '.join(harmed)}", reached=bool(harmed))
+    return _harmed(product, name, product.stack.home / "state" / "deliver" / channel)
+
+
+def _harmed(product: Product, name: str, folder: Path) -> Injected:
+    how = product.random.choice(sorted(HARMS))
+    harmed = harm(folder.glob("*-*"), product.random, HARMS[how])
+    return Injected(f"{name}: {how} {', '.join(harmed)}", reached=bool(harmed))
 
 
 def catalog_and_rollback(product: Product) -> Injected:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 from time import time
 from typing import Any
 
@@ -90,3 +92,50 @@ def test_a_damaged_copy_is_given_up_for_the_topic(settings: Settings) -> None:
             spare.rename(ledger._path)
             ledger._damaged.unlink()
     assert found_out
+
+
+def test_a_cut_file_never_takes_rows_that_are_older_than_the_offset(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The copy is refused, or is as it was at one flush: what is missing is read from the topic.
+
+    RocksDB takes a manifest that was cut for an older one, in silence; rows in the middle were gone
+    while the offset was the newest.
+    """
+    monkeypatch.setattr(ledgers, "FLUSH_ROWS", 20)  # ten commits of a row and the offset
+    ledger = opened(settings)
+    for n in range(36):
+        ledger._written = n + 1
+        keep(ledger, f"a{n:02}")
+    crashed = tmp_path / "crashed"
+    shutil.copytree(ledger._path, crashed)
+    ledger.close()
+    told = set()
+    for file in sorted(crashed.iterdir()):
+        if not file.name.startswith(("MANIFEST", "CURRENT")) and file.suffix != ".sst":
+            continue
+        for length in range(-1, file.stat().st_size, 40 if file.suffix else 7):
+            shutil.rmtree(ledger._path)
+            shutil.copytree(crashed, ledger._path)
+            harmed = ledger._path / file.name
+            if length < 0:
+                harmed.unlink()
+            else:
+                os.truncate(harmed, length)
+            told.add(read_back(settings))
+    assert None in told, "some cuts are found out"
+    assert told - {None} == {0, 10, 20, 30}, "others leave an older flush, or nothing"
+
+
+def read_back(settings: Settings) -> int | None:
+    """Return how far a copy goes after a look at all of it; None if it is refused."""
+    ledger = opened(settings)
+    try:
+        known = [n for n in range(36) if ledger.get(f"a{n:02}")]
+        offset = int.from_bytes(ledger._rows().get(ledgers._OFFSET) or b"", "big")
+    except LedgerDamaged:
+        return None
+    finally:
+        ledger.close()
+    assert known == list(range(offset))
+    return offset
