@@ -22,8 +22,13 @@ SILENT_S: Final = 30.0
 BATCH: Final = 5_000
 POLL_S: Final = 0.05
 KNOCK_S: Final = 0.05
-ELECTING: Final = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
-"""A partition has no leader for a moment: answers that end by themselves, and may come at once."""
+PASSING: Final = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - its public name
+}
+"""A partition has no leader for a moment, or a client on a busy machine has not heard of it yet, though
+it was just told that it is there: answers that end by themselves, and may come at once."""
 
 
 class PartitionReader:
@@ -102,7 +107,7 @@ class PartitionReader:
                 )
             except KafkaException as failure:
                 error = failure.args[0]
-                if error.code() not in ELECTING or time.monotonic() > deadline:
+                if error.code() not in PASSING or time.monotonic() > deadline:
                     raise BrokerUnavailable(f"{self._away}: {error.str()}") from failure
                 time.sleep(POLL_S)
 
