@@ -228,19 +228,20 @@ class EngineConsumer(driver.Consumer):  # type: ignore[misc]
 
         Returns False if the group was in the midst of a rebalance: it may hear in a moment.
         """
-        positions = {
+        held = {
             partition_of(self.engine, task): slot.checkpointed
             for task, slot in self.engine.slots.items()
             if slot.holds and slot.checkpointed
         }
-        ours = self.assignment()
-        positions = {tp: position for tp, position in positions.items() if ensure_TP(tp) in ours}
-        if positions:
-            try:
-                await self.in_thread(self._thread.commit_positions(positions), COMMIT_DEADLINE_S)
-            except (KafkaError, TimeoutError) as error:
-                _log.info("group offsets not committed", why=repr(error))
-                return not isinstance(error, CommitFailedError)
+        ours = self.assignment() if held else set()  # before it has a consumer it holds nothing
+        positions = {tp: position for tp, position in held.items() if ensure_TP(tp) in ours}
+        if not positions:
+            return True
+        try:
+            await self.in_thread(self._thread.commit_positions(positions), COMMIT_DEADLINE_S)
+        except (KafkaError, TimeoutError) as error:
+            _log.info("group offsets not committed", why=repr(error))
+            return not isinstance(error, CommitFailedError)
         return True
 
     async def _tell_last(self) -> None:

@@ -486,3 +486,16 @@ async def test_the_last_word_has_an_end(monkeypatch):
     consumer = Telling(CommitFailedError(), CommitFailedError())
     await consumer._tell_last()
     assert len(consumer.told) == 1
+
+
+@pytest.mark.parametrize("holds", [True, False])
+async def test_who_owns_nothing_has_nothing_to_tell(holds):
+    """A worker may be stopped when all has moved away, or before it has a consumer."""
+    consumer = Telling()
+    if holds:
+        consumer.assignment = set
+    else:
+        consumer.engine.slots.clear()
+        consumer.assignment = None
+    await consumer._tell_last()
+    assert consumer.told == []
