@@ -29,17 +29,16 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.consumer.subscription_state import Assignment, TopicPartitionState
-from aiokafka.errors import CommitFailedError, GroupCoordinatorNotAvailableError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, ConsumerMessage
+from faust.types import ConsumerMessage
 
 from orchestrator.engine import faust_seams, host
 from orchestrator.engine.faust_records import PlainRecords
 from orchestrator.engine.faust_tables import EngineRecovery, EngineStore, EngineTableManager
-from orchestrator.engine.ports import Chunk, TaskId
+from orchestrator.engine.ports import Chunk
 from orchestrator.engine.simulated import SimulatedRecord
 
 _Thread = driver.AIOKafkaConsumerThread
@@ -435,67 +434,3 @@ async def test_a_stop_in_the_middle_of_a_rebalance_is_no_crash(stopped):
     drain.cancel()
     await asyncio.wait([drain])
     assert drain.cancelled() is not stopped
-
-
-class Telling(faust_seams.EngineConsumer):
-    """A consumer whose group answers as it is told."""
-
-    def __init__(self, *answers):
-        """Nothing of Faust's; ``told`` notes what was committed."""
-        self.answers, self.told = list(answers), []
-        slots = {
-            TaskId("decide", number): SimpleNamespace(holds=number < 3, checkpointed=10 * number)
-            for number in range(4)
-        }
-        engine = SimpleNamespace(slots=slots, source_of=lambda _task: "timeline")
-        self.app = SimpleNamespace(engine=engine)
-        self._thread = SimpleNamespace(commit_positions=dict)
-
-    def assignment(self):
-        return {TP("timeline", number) for number in (0, 2, 3)}
-
-    async def in_thread(self, work, _deadline):
-        self.told.append(work)
-        if answer := self.answers.pop(0):
-            raise answer
-
-
-@pytest.mark.parametrize(
-    ("answers", "times"),
-    [
-        ([CommitFailedError(), CommitFailedError(), None], 3),
-        ([None], 1),
-        ([TimeoutError()], 1),
-        ([GroupCoordinatorNotAvailableError()], 1),
-    ],
-)
-async def test_a_group_that_rebalances_hears_the_last_positions_all_the_same(
-    answers, times, monkeypatch
-):
-    """Workers that stop together stop in each other's rebalance; what else fails is not waited for."""
-    monkeypatch.setattr(faust_seams, "LAST_WORD_PAUSE_S", 0)
-    consumer = Telling(*answers)
-    await consumer._tell_last()
-    assert consumer.told == [{("timeline", 2): 20}] * times
-    assert not consumer.answers
-
-
-async def test_the_last_word_has_an_end(monkeypatch):
-    """A rebalance that does not end must not keep a worker from stopping."""
-    monkeypatch.setattr(faust_seams, "LAST_WORD_S", 0)
-    consumer = Telling(CommitFailedError(), CommitFailedError())
-    await consumer._tell_last()
-    assert len(consumer.told) == 1
-
-
-@pytest.mark.parametrize("holds", [True, False])
-async def test_who_owns_nothing_has_nothing_to_tell(holds):
-    """A worker may be stopped when all has moved away, or before it has a consumer."""
-    consumer = Telling()
-    if holds:
-        consumer.assignment = set
-    else:
-        consumer.engine.slots.clear()
-        consumer.assignment = None
-    await consumer._tell_last()
-    assert consumer.told == []

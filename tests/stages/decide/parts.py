@@ -8,6 +8,15 @@ from orchestrator.stages.protocol import Input
 
 NIGHT = c.QuietHours(name="night", start=21 * 60, end=8 * 60)
 REST = c.Wait(duration=Duration(2, 0))
+HEAT = c.Trait(
+    name="heat",
+    kind="score",
+    type="double",
+    on=("page.viewed",),
+    scores={"page.viewed": 8.0},
+    half_life_ms=86_400_000,
+)
+"""A score that a view raises by 8 and a day halves."""
 
 
 def sent(lines):

@@ -2,7 +2,7 @@
 
 from orchestrator.expressions.durations import Duration
 from orchestrator.stages import catalog as c
-from tests.stages.decide.parts import internal, sent
+from tests.stages.decide.parts import HEAT, internal, sent
 
 # -- when, absence, lifecycle --------------------------------------------------------------------
 
@@ -25,19 +25,11 @@ def test_when_starts_a_new_customer_from_false(world, define):
 
 
 def test_a_score_that_decays_below_a_threshold_starts_an_entry_at_the_instant(world, define, at):
-    score = c.Trait(
-        name="heat",
-        kind="score",
-        type="double",
-        on=("page.viewed",),
-        scores={"page.viewed": 8.0},
-        half_life_ms=86_400_000,
-    )
     entry = c.EntryRule(
         when=define.when("profile.heat < 1.0"), condition=define.ex("profile.heat > 0.5")
     )
     journey = define.journey("j", entry, ("say", define.send("hit", "sales")))
-    w = world(define.catalog(journey, messages=internal(define, "hit"), traits=(score,)))
+    w = world(define.catalog(journey, messages=internal(define, "hit"), traits=(HEAT,)))
     w.tell("page.viewed")
     w.pass_time("P10D")
     moment = w.last("sent").decided_at

@@ -8,7 +8,7 @@ from orchestrator.expressions.durations import Duration
 from orchestrator.records import Merge
 from orchestrator.stages import catalog as c
 from orchestrator.stages.protocol import Input
-from tests.stages.decide.parts import NIGHT, sent
+from tests.stages.decide.parts import HEAT, NIGHT, sent
 
 
 def follow(define, *steps, version="1", **more):
@@ -338,20 +338,12 @@ def test_a_sum_in_a_template_and_a_set_in_words(world, define):
 
 
 def heat(define, **more):
-    score = c.Trait(
-        name="heat",
-        kind="score",
-        type="double",
-        on=("page.viewed",),
-        scores={"page.viewed": 8.0},
-        half_life_ms=86_400_000,
-    )
     wait = more.pop("wait", c.Wait(duration=Duration(30, 0)))
     journey = define.journey(
         "j", "go", ("w", wait), ("end", c.Stop()), ("hot", define.send("hot", "sales")), **more
     )
     return define.catalog(
-        journey, traits=(score,), messages=[define.message("hot", class_="mandatory")]
+        journey, traits=(HEAT,), messages=[define.message("hot", class_="mandatory")]
     )
 
 
